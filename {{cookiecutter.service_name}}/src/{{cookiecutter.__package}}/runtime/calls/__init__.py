@@ -1,0 +1,1 @@
+"""What every call passes through, on either transport: ids, limits, errors, observers."""
