@@ -1,0 +1,56 @@
+"""What settings are made of: sections, durations, sizes, ports, and who the service is."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from .quantities import PortNumber, WrittenDuration, WrittenSize
+
+Duration = Annotated[timedelta, WrittenDuration]
+Size = Annotated[int, WrittenSize]
+Port = Annotated[int, PortNumber]  # 0 means any free one
+
+
+class Section(
+    BaseModel,
+    extra="forbid",
+    frozen=True,
+    use_attribute_docstrings=True,
+    hide_input_in_errors=True,
+    validate_default=False,
+):
+    """A table of settings; the docstring below each field is its description."""
+
+
+class Identity(Section):
+    """Who this service is, in its logs, its spans and its metrics."""
+
+    name: str
+    """Name of the service, as other services and people know it (`service.name`)."""
+    version: str = ""
+    """Version of the service (`service.version`); empty means that of the installed package."""
+    environment: str = ""
+    """Where it is deployed (`deployment.environment.name`); empty means what `--env` chose."""
+    instance: str = ""
+    """Which of its replicas this is (`service.instance.id`); empty means the name of the host."""
+
+
+class SettingsRoot(BaseSettings, Section, arbitrary_types_allowed=False):
+    """All settings of a service; built by `load`, or in a test from keywords alone."""
+
+    service: Identity
+    """Who this service is."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take keywords only: `load` brings its own layers."""
+        return (init_settings,)

@@ -1,0 +1,131 @@
+"""Numbers with a unit, as people write them in settings, and port numbers."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+
+class Quantity(ABC):
+    """A number with its unit; a bare number says too little and is refused."""
+
+    noun: ClassVar[str]
+    units: ClassVar[Mapping[str, int]]  # each in smallest units, the largest first
+    usual: ClassVar[str]  # the unit that a bare number most likely meant
+    pattern: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    @abstractmethod
+    def read(cls, value: object) -> object:
+        """Return what Python works with; raises PydanticCustomError."""
+
+    @classmethod
+    @abstractmethod
+    def write(cls, value: Any) -> str:
+        """Return the text that reads back as `value`."""
+
+    @classmethod
+    def _count(cls, value: object) -> int:
+        text = str(value).strip()
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+            raise cls._refusal(f'a number without its unit: write "{text}{cls.usual}"')
+        if not isinstance(value, str) or not re.fullmatch(cls.pattern, text):
+            raise cls._refusal(f"not {cls.noun}")
+        parts = re.findall(r"([0-9.]+)([A-Za-z]+)", text)
+        return round(sum(float(number) * cls.units[unit] for number, unit in parts))
+
+    @classmethod
+    def _text(cls, count: int) -> str:
+        parts = []
+        for unit, size in cls.units.items():
+            number, count = divmod(count, size)
+            parts += [f"{number}{unit}"] if number else []
+        return "".join(parts) or f"0{cls.usual}"
+
+    @classmethod
+    def _refusal(cls, problem: str) -> PydanticCustomError:
+        units, examples = ", ".join(cls.units), ", ".join(f'"{text}"' for text in cls.examples)
+        return PydanticCustomError(
+            "quantity",
+            "{problem} (units: {units}; as in {examples})",
+            {"problem": problem, "units": units, "examples": examples},
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.plain_serializer_function_ser_schema(cls.write, when_used="json")
+        return core_schema.no_info_before_validator_function(
+            cls.read, handler(source), serialization=text
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": cls.pattern, "examples": list(cls.examples)}
+
+
+class WrittenDuration(Quantity):
+    """A duration as Go writes it, and with days; the smallest unit is the microsecond."""
+
+    noun = "a duration"
+    units: ClassVar[Mapping[str, int]] = {
+        "d": 86_400_000_000,
+        "h": 3_600_000_000,
+        "m": 60_000_000,
+        "s": 1_000_000,
+        "ms": 1_000,
+        "us": 1,
+    }
+    usual = "s"
+    pattern = r"^([0-9]{1,9}(\.[0-9]{1,9})?(ms|us|s|m|h|d))+$"
+    examples = ("30s", "250ms", "1h30m")
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Return a `timedelta`; raises PydanticCustomError."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return timedelta(microseconds=cls._count(value))
+        except OverflowError as error:
+            raise cls._refusal("longer than a million years") from error
+
+    @classmethod
+    def write(cls, value: timedelta) -> str:
+        """Return `value` as "1h30m"."""
+        return cls._text(value // timedelta(microseconds=1))
+
+
+class WrittenSize(Quantity):
+    """A number of bytes, with the units of IEC 80000-13."""
+
+    noun = "a size"
+    units: ClassVar[Mapping[str, int]] = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
+    usual = "B"
+    pattern = r"^([0-9]{1,9}(\.[0-9]{1,9})?(GiB|MiB|KiB|B))+$"
+    examples = ("4MiB", "512KiB", "100B")
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Return a number of bytes; raises PydanticCustomError."""
+        return cls._count(value)
+
+    @classmethod
+    def write(cls, value: int) -> str:
+        """Return `value` as "4MiB"."""
+        return cls._text(value)
+
+
+class PortNumber:
+    """Refuses what is no port: grpc would take it modulo 65536."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.int_schema(ge=0, le=65535)
