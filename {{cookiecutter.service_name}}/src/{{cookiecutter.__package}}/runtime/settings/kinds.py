@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from .quantities import PortNumber, WrittenDuration, WrittenSize
@@ -13,15 +13,16 @@ Size = Annotated[int, WrittenSize]
 Port = Annotated[int, PortNumber]  # 0 means any free one
 
 
-class Section(
-    BaseModel,
-    extra="forbid",
-    frozen=True,
-    use_attribute_docstrings=True,
-    hide_input_in_errors=True,
-    validate_default=False,
-):
+class Section(BaseModel):
     """A table of settings; the docstring below each field is its description."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
 
 
 class Identity(Section):

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any, ClassVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -38,7 +39,7 @@ class Quantity(ABC):
         if not isinstance(value, str) or not re.fullmatch(cls.pattern, text):
             raise cls._refusal(f"not {cls.noun}")
         parts = re.findall(r"([0-9.]+)([A-Za-z]+)", text)
-        return round(sum(float(number) * cls.units[unit] for number, unit in parts))
+        return round(sum(Fraction(number) * cls.units[unit] for number, unit in parts))
 
     @classmethod
     def _text(cls, count: int) -> str:
