@@ -4,7 +4,11 @@ from datetime import timedelta
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from .quantities import PortNumber, WrittenDuration, WrittenSize
 
@@ -38,8 +42,10 @@ class Identity(Section):
     """Which of its replicas this is (`service.instance.id`); empty means the name of the host."""
 
 
-class SettingsRoot(BaseSettings, Section, arbitrary_types_allowed=False):
+class SettingsRoot(BaseSettings, Section):
     """All settings of a service; built by `load`, or in a test from keywords alone."""
+
+    model_config = SettingsConfigDict(arbitrary_types_allowed=False)
 
     service: Identity
     """Who this service is."""
