@@ -1,0 +1,1 @@
+"""REST: the application, and the servers that carry it."""
