@@ -1,0 +1,63 @@
+"""Check the answers right after each question; a refusal is one plain line and exit status 2."""
+
+import json
+import keyword
+import re
+import sys
+from pathlib import Path
+
+from click import ClickException
+from cookiecutter.utils import simple_filter
+
+NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+LONGEST = 36  # characters; with more, import lines in the tests outgrow their 100 columns
+OWN_FOLDERS = {"config", "proto", "src", "tests"}
+TAKEN_NAMES = Path(__file__).with_name("taken-names.txt")
+
+
+class RefusedAnswer(ClickException):
+    """What click prints as one line (a UsageError would put two lines of usage above it)."""
+
+    exit_code = 2
+
+
+@simple_filter
+def package_name(service_name: str) -> str:
+    """Return `service_name` with underscores; raises RefusedAnswer if no service can be so called."""
+    if mistake := _mistake(service_name):
+        raise RefusedAnswer(f"service_name {service_name!r}: {mistake}")
+    return service_name.replace("-", "_")
+
+
+@simple_filter
+def toml_string(answer: str) -> str:
+    """Return `answer` as a TOML basic string, which JSON calls a string too; raises RefusedAnswer."""
+    if not answer.strip() or not answer.isprintable():
+        raise RefusedAnswer(f"{answer!r}: one line of text, please")
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _mistake(service_name: str) -> str | None:
+    if not re.fullmatch(NAME, service_name):
+        return f"lower-case words joined by hyphens, please{_advice(service_name)}"
+    if len(service_name) > LONGEST:
+        return f"{len(service_name)} characters; at most {LONGEST}, please"
+    if keyword.iskeyword(service_name):
+        return "a keyword of Python"
+    if service_name in OWN_FOLDERS:
+        return f"the generated project has a folder {service_name}/ of its own"
+    if _is_taken(service_name):
+        return "a module or package of this name is in Python or among what the service installs"
+    return None
+
+
+def _is_taken(service_name: str) -> bool:
+    listed = TAKEN_NAMES.read_text(encoding="utf-8").splitlines()
+    return service_name in listed or service_name.replace("-", "_") in sys.stdlib_module_names
+
+
+def _advice(service_name: str) -> str:
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s_.-]+", "-", service_name)
+    corrected = words.strip("-").lower()
+    usable = re.fullmatch(NAME, corrected) and not _mistake(corrected)
+    return f": {corrected}" if usable else ", like order-book"
