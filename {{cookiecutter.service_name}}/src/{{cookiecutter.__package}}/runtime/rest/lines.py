@@ -1,0 +1,83 @@
+"""Newline-delimited JSON: read as it arrives, answered line by line while it still arrives."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from pydantic import TypeAdapter
+from starlette.types import Receive, Scope, Send
+
+from ..errors import ResourceExhaustedError, ServiceError
+from ..faults import problem
+from ..validation import parsed
+
+T = TypeVar("T")
+
+MEDIA_TYPE = "application/jsonl"
+LINE_BYTES = 64 * 1024
+
+
+async def lines(request: Request, kind: type[T]) -> AsyncIterator[T]:
+    """Yield a `kind` for each line of the body, empty ones left out.
+
+    Raises InvalidArgumentError, which counts the lines from 0, and ResourceExhaustedError.
+    """
+    number = 0
+    async for line in _split(request.stream()):
+        if line.strip():
+            yield parsed(kind, line, number)
+            number += 1
+
+
+async def begun(items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Wait for the first item, as what is wrong with it can still be the whole answer."""
+    first = await anext(items, None)
+    return _chained(first, items)
+
+
+def of_lines(kind: type[Any]) -> dict[str, Any]:
+    """Return what OpenAPI calls the content of a body that has a `kind` on each line."""
+    return {"content": {MEDIA_TYPE: {"schema": TypeAdapter(kind).json_schema()}}}
+
+
+class LinesResponse(StreamingResponse):
+    """Sends dataclasses, a line for each; an error in the midst becomes a problem, the last line.
+
+    It leaves the request to its reader: a StreamingResponse would swallow the rest of it while it
+    waits for the caller to hang up, which the reader notices as well.
+    """
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, kind: type[T], items: AsyncIterable[T]) -> None:
+        super().__init__(_written(TypeAdapter(kind), items))
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        await self.stream_response(send)
+
+
+async def _written(kind: TypeAdapter[T], items: AsyncIterable[T]) -> AsyncIterator[bytes]:
+    try:
+        async for item in items:
+            yield kind.dump_json(item) + b"\n"
+    except ServiceError as error:
+        yield bytes(problem(error).body) + b"\n"
+
+
+async def _chained(first: T | None, rest: AsyncIterator[T]) -> AsyncIterator[T]:
+    if first is not None:
+        yield first
+    async for item in rest:
+        yield item
+
+
+async def _split(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    begun = b""  # a line whose end has not arrived
+    async for chunk in chunks:
+        *ended, begun = (begun + chunk).split(b"\n")
+        if len(begun) > LINE_BYTES:
+            raise ResourceExhaustedError(f"a line is longer than {LINE_BYTES} bytes")
+        for line in ended:
+            yield line
+    yield begun
