@@ -1,0 +1,1 @@
+"""Feature: create, get, list, delete, watch, import and quote orders."""
