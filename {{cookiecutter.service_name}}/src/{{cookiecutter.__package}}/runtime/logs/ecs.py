@@ -1,0 +1,71 @@
+"""A line as JSON: the Elastic Common Schema, as the spec of elastic/ecs-logging has it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..settings import Identity
+from .line import Line
+
+VERSION = "8.11.0"
+OPTIONS = (
+    orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_NAIVE_UTC
+)
+SCALARS = (str, int, float, bool)
+LABEL_KEY = str.maketrans({".": "_", "*": "_", "\\": "_"})
+
+
+def common(identity: Identity) -> Mapping[str, Any]:
+    """Return the fields that are the same in every line of this process."""
+    return {
+        "ecs.version": VERSION,
+        "service.name": identity.name,
+        "service.version": identity.version,
+        "service.environment": identity.environment,
+        "service.node.name": identity.instance,
+        "event.dataset": f"{identity.name}.log",
+    }
+
+
+def as_json(line: Line) -> bytes:
+    """Return the line as JSON with its end of line; made once."""
+    if line.json is None:
+        line.json = _encoded(_document(line))
+    return line.json
+
+
+def _document(line: Line) -> dict[str, Any]:
+    document = {
+        "@timestamp": line.at,
+        "log.level": line.level.lower(),
+        "message": line.message,
+        **line.fields,
+        "log.logger": line.logger,
+    }
+    if line.labels:
+        document["labels"] = {str(k).translate(LABEL_KEY): v for k, v in line.labels.items()}
+    if line.stack:
+        document["error.stack_trace"] = line.stack
+    return document
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document, written, OPTIONS)
+    except TypeError:  # what JSON cannot hold: lone surrogates, integers of more than 64 bits
+        return orjson.dumps(_plain(document), written, OPTIONS)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    return written(value).encode("utf-8", "backslashreplace").decode()
+
+
+def written(value: object) -> str:
+    """Return the value as text; never raises."""
+    try:
+        return str(value)
+    except Exception as error:  # whose __str__ is broken still has a line
+        return f"<{type(value).__name__}: {type(error).__name__} in __str__>"

@@ -1,0 +1,100 @@
+"""Which levels are logged, by logger; they can be changed while the service runs."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import get_args
+
+from .settings import Level
+
+NUMBERS: Mapping[str, int] = {  # loguru's
+    "TRACE": 5,
+    "DEBUG": 10,
+    "INFO": 20,
+    "SUCCESS": 25,
+    "WARNING": 30,
+    "ERROR": 40,
+    "CRITICAL": 50,
+    "OFF": 1000,
+}
+ROOT = ""
+MOST_NAMES = 10_000  # a library may invent a logger for each connection
+
+
+def is_below(logger: str, ancestor: str) -> bool:
+    """Return whether `logger` is `ancestor` or one of those below it."""
+    return ancestor in {logger, ROOT} or logger.startswith(f"{ancestor}.")
+
+
+class Levels:
+    """The least level of each logger: its own, or that of the nearest one above it."""
+
+    def __init__(self, level: Level, levels: Mapping[str, Level]) -> None:
+        self._configured: dict[str, Level] = {ROOT: level, **levels}
+        self._chosen: dict[str, Level] = {}
+        self._timers: dict[str, threading.Timer] = {}
+        self._known: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._listener: Callable[[int], None] = lambda _lowest: None
+
+    def least(self, logger: str) -> int:
+        """Return the number of the least level that `logger` logs."""
+        found = self._known.get(logger)
+        return self._look_up(logger) if found is None else found
+
+    def lowest(self) -> int:
+        """Return the number of the least level that any logger logs."""
+        return min(NUMBERS[level] for level in self.current().values())
+
+    def current(self) -> dict[str, Level]:
+        """Return the levels in force; the root has the empty name."""
+        return {**self._configured, **self._chosen}
+
+    def choose(self, logger: str, level: Level | None, for_s: float | None = None) -> None:
+        """Set a level, for ever or for some seconds; None is back to the settings.
+
+        Raises ValueError for what is no level.
+        """
+        if level is not None and level not in get_args(Level):
+            raise ValueError(f"no level {level!r}: one of {', '.join(get_args(Level))}")
+        with self._lock:
+            self._stop_timer(logger)
+            if level is not None and for_s is not None:
+                self._start_timer(logger, for_s)
+            self._put(logger, level)
+        self._listener(self.lowest())
+
+    def listen(self, listener: Callable[[int], None]) -> None:
+        """Tell `listener` the lowest level, now and whenever it may have changed."""
+        self._listener = listener
+        listener(self.lowest())
+
+    def close(self) -> None:
+        """Forget what was still to be changed back."""
+        with self._lock:
+            for logger in list(self._timers):
+                self._stop_timer(logger)
+
+    def _put(self, logger: str, level: Level | None) -> None:
+        if level is None:
+            self._chosen.pop(logger, None)
+        else:
+            self._chosen[logger] = level
+        self._known = {}
+
+    def _start_timer(self, logger: str, for_s: float) -> None:
+        timer = threading.Timer(for_s, self.choose, (logger, None))
+        timer.daemon = True
+        self._timers[logger] = timer
+        timer.start()
+
+    def _stop_timer(self, logger: str) -> None:
+        timer = self._timers.pop(logger, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _look_up(self, logger: str) -> int:
+        known, levels = self._known, self.current()
+        nearest = max((name for name in levels if is_below(logger, name)), key=len)
+        if len(known) < MOST_NAMES:
+            known[logger] = NUMBERS[levels[nearest]]
+        return NUMBERS[levels[nearest]]

@@ -1,0 +1,116 @@
+"""The log of this process: every line comes here once, and goes to every sink that wants it."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from ..calls.call import Call, current
+from . import access, ecs
+from .background import remaining
+from .levels import Levels
+from .line import Line, origin
+from .settings import Level
+from .sink import Sink
+from .uncaught import loop_handler
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+
+class Logs:
+    """What `logging_to` yields: the access line, the levels, and the end of it all."""
+
+    def __init__(self, levels: Levels, sinks: Sequence[Sink], common: Mapping[str, Any]) -> None:
+        self._levels, self._sinks, self._common = levels, sinks, common
+
+    def access(self, call: Call) -> None:
+        """Write the one line of a finished call; an observer of calls."""
+        level, level_no = access.level_of(call)
+        if level_no < self._levels.least(access.LOGGER):
+            return
+        line = Line(datetime.now(UTC), level, level_no, access.LOGGER, access.message_of(call))
+        line.fields = {**self._common, **access.fields_of(call)}
+        for sink in self._sinks:
+            if sink.wants(line):
+                sink.put(line)
+
+    def emit(self, line: Line) -> None:
+        """Write a line that did not come through loguru."""
+        if line.level_no < self._levels.least(line.logger):
+            return
+        sinks = [sink for sink in self._sinks if sink.wants(line)]
+        if not sinks:
+            return
+        line.fields = {**self._common, **line.fields, **_ids()}
+        if line.error is not None:
+            line.fields["error.type"] = type(line.error).__name__
+            line.fields["error.message"] = ecs.written(line.error)
+            line.stack = "".join(traceback.format_exception(line.error))
+        for sink in sinks:
+            sink.put(line)
+
+    def passes(self, record: "Record") -> bool:
+        """Return whether a record of loguru is to be logged; its filter."""
+        return record["level"].no >= self._levels.least(record["name"] or "")
+
+    def take(self, message: "Message") -> None:
+        """Write a record of loguru; its sink."""
+        record = message.record
+        caught = record["exception"]
+        self.emit(
+            Line(
+                # orjson refuses loguru's own subclass of datetime
+                datetime.fromtimestamp(record["time"].timestamp(), UTC),
+                record["level"].name,
+                record["level"].no,
+                record["name"] or "",
+                record["message"],
+                origin(record["file"].name, record["line"], record["function"]),
+                record["extra"],
+                caught.value if caught else None,
+            )
+        )
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Log what goes wrong in the loop where nobody awaits it."""
+        loop.set_exception_handler(loop_handler(self.emit))
+
+    def set_level(self, module: str, level: Level | None, for_s: float | None = None) -> None:
+        """Set the level of a logger and those below it; back by itself after `for_s` seconds.
+
+        The empty name is the root, None the level of the settings. Raises ValueError for what is
+        no level.
+        """
+        self._levels.choose(module, level, for_s)
+
+    def levels(self) -> Mapping[str, Level]:
+        """Return the levels in force, by logger; the root has the empty name."""
+        return self._levels.current()
+
+    def dropped(self) -> Mapping[str, int]:
+        """Return how many lines each sink has lost."""
+        return {sink.name: sink.dropped for sink in self._sinks}
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until every sink has delivered what it took; False if that took longer."""
+        deadline = time.monotonic() + seconds
+        done = [sink.flush(remaining(deadline)) for sink in self._sinks]
+        return all(done)
+
+
+def _ids() -> Mapping[str, str]:
+    span = trace.get_current_span().get_span_context()
+    call = current.get()
+    ids = {}
+    if call is not None:
+        ids = {"trace.id": call.trace_id, "span.id": call.span_id}
+        ids["http.request.id"] = call.request_id
+    if span.is_valid:
+        ids["trace.id"] = trace.format_trace_id(span.trace_id)
+        ids["span.id"] = trace.format_span_id(span.span_id)
+    return ids

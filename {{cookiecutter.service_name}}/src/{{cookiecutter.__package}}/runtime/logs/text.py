@@ -1,0 +1,78 @@
+"""A line as text for people: aligned, coloured on a terminal."""
+
+import re
+from collections.abc import Mapping
+
+from .line import Line
+
+RESET, DIM, BOLD, RED = "\033[0m", "\033[2m", "\033[1m", "\033[31m"
+GREEN, YELLOW, BLUE, MAGENTA, CYAN = ("\033[32m", "\033[33m", "\033[34m", "\033[35m", "\033[36m")
+COLOURS: Mapping[str, str] = {  # loguru's own
+    "TRACE": CYAN + BOLD,
+    "DEBUG": BLUE + BOLD,
+    "INFO": BOLD,
+    "SUCCESS": GREEN + BOLD,
+    "WARNING": YELLOW + BOLD,
+    "ERROR": RED + BOLD,
+    "CRITICAL": "\033[41m" + BOLD,
+}
+LOGGER_WIDTH = 24
+# Control characters in a message could repaint the terminal, a line's end in it forge a line.
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+FRAME = re.compile(r'^(\s*)File "(.+?)", line (\d+), in (.+)$', re.MULTILINE)
+RAISED = re.compile(
+    r"^([\s|+]*)([\w.]+(?:Error|Exception|Group|Exit|Interrupt|Warning)\b)", re.MULTILINE
+)
+
+
+def as_text(line: Line, colour: bool) -> bytes:
+    """Return the line as UTF-8 text with its end of line; made once."""
+    if colour not in line.texts:
+        written = _coloured(line) if colour else _plain(line)
+        line.texts[colour] = written.encode("utf-8", "backslashreplace")
+    return line.texts[colour]
+
+
+def _plain(line: Line) -> str:
+    head = f"{_time(line)} {line.level:<8} {_short(line.logger):<{LOGGER_WIDTH}} {_message(line)}"
+    more = "".join(f"  {key}={value}" for key, value in _details(line).items())
+    return f"{head}{more}\n{_indented(line.stack)}"
+
+
+def _coloured(line: Line) -> str:
+    level = COLOURS.get(line.level, BOLD)
+    head = f"{GREEN}{_time(line)}{RESET} {level}{line.level:<8}{RESET}"
+    name = f"{CYAN}{_short(line.logger):<{LOGGER_WIDTH}}{RESET}"
+    more = "".join(f"  {DIM}{key}={RESET}{value}" for key, value in _details(line).items())
+    return f"{head} {name} {level}{_message(line)}{RESET}{more}\n{_painted(line.stack)}"
+
+
+def _time(line: Line) -> str:
+    return line.at.astimezone().isoformat(" ", "milliseconds")[:23]
+
+
+def _short(logger: str) -> str:
+    return logger if len(logger) <= LOGGER_WIDTH else f"…{logger[1 - LOGGER_WIDTH :]}"
+
+
+def _message(line: Line) -> str:
+    return _visible(line.message).replace("\n", "\n    ")
+
+
+def _visible(text: str) -> str:
+    return text if text.isprintable() else text.translate(CONTROL)
+
+
+def _details(line: Line) -> Mapping[str, str]:
+    labels = {_visible(str(key)): _visible(str(value)) for key, value in line.labels.items()}
+    trace_id = line.fields.get("trace.id")
+    return {**labels, "trace.id": trace_id} if trace_id else labels
+
+
+def _indented(stack: str) -> str:
+    return re.sub("^(?=.)", "    ", _visible(stack), flags=re.MULTILINE)
+
+
+def _painted(stack: str) -> str:
+    where = rf'\1File "{GREEN}\2{RESET}", line {YELLOW}\3{RESET}, in {MAGENTA}\4{RESET}'
+    return RAISED.sub(rf"\1{RED}{BOLD}\2{RESET}", FRAME.sub(where, _indented(stack)))
