@@ -23,7 +23,7 @@ class RefusedAnswer(ClickException):
 
 @simple_filter
 def package_name(service_name: str) -> str:
-    """Return `service_name` with underscores; raises RefusedAnswer if no service can be so called."""
+    """Return `service_name` with underscores; raises RefusedAnswer."""
     if mistake := _mistake(service_name):
         raise RefusedAnswer(f"service_name {service_name!r}: {mistake}")
     return service_name.replace("-", "_")
@@ -31,7 +31,7 @@ def package_name(service_name: str) -> str:
 
 @simple_filter
 def toml_string(answer: str) -> str:
-    """Return `answer` as a TOML basic string, which JSON calls a string too; raises RefusedAnswer."""
+    """Return `answer` as a basic string of TOML, quotes included; raises RefusedAnswer."""
     if not answer.strip() or not answer.isprintable():
         raise RefusedAnswer(f"{answer!r}: one line of text, please")
     return json.dumps(answer, ensure_ascii=False)

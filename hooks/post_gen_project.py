@@ -5,6 +5,6 @@ import shlex
 from pathlib import Path
 
 project = Path.cwd()
-typed_in = Path(os.environ.get("PWD", project.parent))  # this hook itself runs in the project
+typed_in = Path(os.environ.get("PWD", project.parent)).resolve()  # the hook runs in the project
 shown = project.relative_to(typed_in) if project.is_relative_to(typed_in) else project
 print(f"\n    cd {shlex.quote(str(shown))}\n    make run\n")

@@ -35,6 +35,7 @@ def as_service_names(names: Iterable[str]) -> list[str]:
 
 if __name__ == "__main__":
     lock = Path(sys.argv[1]).read_text(encoding="utf-8")
-    print(f"# made by `make names` from the lock with sha256 {hashlib.sha256(lock.encode()).hexdigest()}")
+    digest = hashlib.sha256(lock.encode()).hexdigest()
+    print(f"# made by `make names` from the lock with sha256 {digest}")
     taken = standard_library() | distributions(lock) | set(packages_distributions()) | INSTALLERS
     print(*as_service_names(taken), sep="\n")

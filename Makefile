@@ -1,0 +1,82 @@
+# `make help` lists the targets. All of them work on a machine with Python 3.11+, make and git:
+# what else is needed comes from requirements.lock into .venv, once.
+
+SERVICE := {{cookiecutter.service_name}}
+BIN     := .venv/bin
+PYTEST  := $(BIN)/python -m pytest
+BAKED   := .build/order-book
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --custom-compile-command "make lock" --group dev pyproject.toml
+
+# PYTHON is the interpreter to build on; unless given, the first of these that has what it takes.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+
+# A virtual environment knows its own path, so one that was moved or copied is made anew.
+MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)" && echo moved)
+
+.PHONY: help demo test test-newest test-pythons lint format lock upgrade names clean moved
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
+
+demo: .venv/.installed ## two services, one request through both, its one trace and its log lines
+	@exec $(BIN)/python demo/run.py
+
+test: lint ## bake; lint, type-check and test what was baked
+	$(PYTEST) -m "not newest and not pythons"
+
+test-newest: .venv/.installed ## the tests of a baked service with the newest version of everything
+	$(PYTEST) -m newest
+
+test-pythons: .venv/.installed ## the tests of a baked service on each Python that is found
+	$(PYTEST) -m pythons -v
+
+lint: .venv/.installed ## ruff, on what is not baked
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.installed ## lay out the code and sort its imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/.installed ## all locks, so that they fit both pyproject.toml, and the list of taken names
+	$(call compile,lock,)
+
+upgrade: .venv/.installed ## the same, with the newest versions
+	$(call compile,upgrade,--upgrade)
+
+names: .venv/.installed ## the list of taken names, from the lock of the service
+	$(call bake)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) .venv/.locked
+	$(BAKED)/.venv/bin/python tools/taken_names.py '$(SERVICE)/requirements-dev.lock' > .build/taken-names.txt
+	mv .build/taken-names.txt taken-names.txt
+
+clean: ## remove all that was installed or made
+	rm -rf .venv .build .mypy_cache .pytest_cache .ruff_cache
+
+# The steps of an installation, each with its inputs.
+
+.venv/.made: $(MOVED)
+	@for python in $(PYTHON) none; do $$python -c '$(FITS)' 2>/dev/null && break; done; \
+	if test $$python = none; then echo "No Python 3.11 or newer that has venv and ensurepip (Debian:\
+	 python3-venv) among: $(PYTHON). Name one: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	echo "making .venv with $$($$python --version)"; rm -rf .venv; $$python -m venv .venv
+	@printf %s "$(CURDIR)" > $@
+
+.venv/.installed: requirements.lock .venv/.made
+	@$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+define bake
+@rm -rf $(BAKED)
+@$(BIN)/cookiecutter --no-input -o .build . service_name=order-book >/dev/null
+endef
+
+define compile
+$(COMPILE) $(2) -o requirements.lock
+$(call bake)
+PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
+cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'
+$(MAKE) names
+endef

@@ -1,0 +1,209 @@
+"""What a team does with a baked service: every target of its Makefile, for real."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+TEMPLATE = Path(__file__).parents[1]
+ANYWHERE = {  # free ports, and lines that a test can read
+    f"ORDER_BOOK__{name}": value
+    for name, value in {
+        "HTTP__PORT": "0",
+        "GRPC__PORT": "0",
+        "MANAGEMENT__PORT": "0",
+        "TRACES__EXPORTER": "none",
+        "LOGS__SINKS__CONSOLE__FORMAT": "json",
+    }.items()
+}
+
+
+class Making:
+    """A `make` that goes on until it is told to stop, in a terminal's process group of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.output = ""
+
+    def ready(self) -> float:
+        """Return the seconds until the service says that it is ready; assert that it does."""
+        started = perf_counter()
+        for line in self.process.stdout:
+            self.output += line
+            if '"ready' in line:
+                return perf_counter() - started
+        raise AssertionError(self.output)
+
+    def stop(self, number: signal.Signals) -> int:
+        """Send a signal as a terminal does, to the whole group; return the exit status."""
+        os.killpg(self.process.pid, number)
+        self.output += self.process.communicate(timeout=20)[0]
+        return self.process.returncode
+
+
+@contextmanager
+def making(target: str, service: Path, environment: dict[str, str]) -> Iterator[Making]:
+    process = subprocess.Popen(
+        ("make", target),
+        cwd=service,
+        env=environment | ANYWHERE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield Making(process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def test_a_fresh_machine_can_test_lint_and_type_check_what_was_baked(installed, run):
+    assert " passed" in run("make", "test", cwd=installed)
+    run("make", "lint", "types", cwd=installed)
+
+
+def test_help_names_every_target(installed, run):
+    phony = re.search(r"^\.PHONY: (.*)", (installed / "Makefile").read_text(), re.MULTILINE)
+    described = re.findall(r"^make ([a-z]+) +\S", run("make", cwd=installed), re.MULTILINE)
+    assert described == phony[1].removesuffix(" moved").split()
+
+
+def test_the_second_run_is_ready_within_two_seconds(installed, environment):
+    with making("run", installed, environment) as first:
+        first.ready()
+        first.stop(signal.SIGINT)
+    with making("run", installed, environment) as second:
+        assert second.ready() < 2
+        second.stop(signal.SIGINT)
+    assert "installing" not in second.output
+    assert "protoc" not in second.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_stops_in_order(installed, environment, number):
+    with making("run", installed, environment) as service:
+        service.ready()
+        service.stop(number)
+    assert "stopped" in service.output.splitlines()[-1]
+    assert "Error" not in service.output
+
+
+def test_dev_starts_again_after_a_change_and_generates_first(bake, environment, run):
+    service = bake()
+    run("make", "install", cwd=service)
+    (proto,) = service.rglob("*.proto")
+    with making("dev", service, environment) as dev:
+        dev.ready()
+        for changed in (service / "src/order_book/app.py", service / "config/default.toml"):
+            changed.write_text(changed.read_text() + "\n")
+            dev.ready()
+        proto.write_text(f"{proto.read_text()}\nmessage Parcel {{}}\n")
+        dev.ready()
+        assert "class Parcel" in next(service.rglob("*_pb2.pyi")).read_text()
+        dev.stop(signal.SIGINT)
+    assert dev.output.count('"ready') == 4, "each change starts it once"
+
+
+def test_a_message_that_is_gone_from_proto_is_gone_from_the_sources(bake, run):
+    service = bake()
+    run("make", "proto", cwd=service)
+    (proto,) = service.rglob("*.proto")
+    moved = proto.rename(proto.with_name("purchases.proto"))
+    run("make", "proto", cwd=service)
+    generated = {path.name.split("_pb2")[0] for path in service.glob("src/**/*_pb2*")}
+    assert generated == {moved.stem}
+
+
+def test_the_generated_code_of_two_services_loads_in_one_process(bake, run):
+    services = [bake(service_name=name) for name in ("order-book", "tea-shop")]
+    for service in services:
+        run("make", "proto", cwd=service)
+    paths = os.pathsep.join(str(service / "src") for service in services)
+    packages = ("order_book.orders.v1", "tea_shop.orders.v1")
+    both = "; ".join(f"from {name} import orders_pb2, orders_pb2_grpc" for name in packages)
+    run(services[0] / ".venv/bin/python", "-c", both, cwd=services[0], PYTHONPATH=paths)
+
+
+def test_a_wheel_holds_the_generated_code_with_its_types(installed, run):
+    run(installed / ".venv/bin/hatchling", "build", "-t", "wheel", cwd=installed)
+    (wheel,) = installed.glob("dist/*.whl")
+    held = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    assert {"orders_pb2.py", "orders_pb2.pyi", "orders_pb2_grpc.py", "orders_pb2_grpc.pyi"} <= held
+
+
+def test_a_service_that_was_moved_is_installed_anew(bake, run):
+    service = bake()
+    run("make", "proto", cwd=service)
+    moved = shutil.move(service, service.with_name("elsewhere"))
+    run("make", "proto", cwd=moved)
+    found = run(
+        moved / ".venv/bin/python", "-c", "import order_book as o; print(o.__file__)", cwd="/"
+    )
+    assert found.startswith(f"{moved}/src/")
+
+
+def test_a_machine_without_a_fitting_python_reads_one_line(bake, environment):
+    command = ("make", "install", "PYTHON=python2.7 no-such-python")
+    failed = subprocess.run(
+        command, cwd=bake(), env=environment, capture_output=True, text=True, check=False
+    )
+    first, *rest = failed.stderr.splitlines()
+    assert first.startswith("No Python 3.11 or newer that has venv")
+    assert [line for line in rest if not line.startswith("make: ***")] == []
+
+
+def test_locking_again_changes_nothing(bake, run):
+    service, locks = bake(), ("requirements.lock", "requirements-dev.lock")
+    before = [(service / lock).read_text() for lock in locks]
+    run("make", "lock", cwd=service)
+    assert [(service / lock).read_text() for lock in locks] == before
+
+
+def test_clean_leaves_what_was_baked(bake, run):
+    service = bake()
+    before = sorted(service.rglob("*"))
+    run("make", "install", "lint", "types", cwd=service)
+    run("make", "clean", cwd=service)
+    assert [path for path in sorted(service.rglob("*")) if path.is_file()] == [
+        path for path in before if path.is_file()
+    ]
+
+
+@pytest.mark.newest
+def test_a_service_passes_its_tests_with_the_newest_versions(bake, run):
+    service = bake()
+    run("make", "upgrade", cwd=service)
+    assert " passed" in run("make", "test", cwd=service)
+
+
+@pytest.mark.pythons
+@pytest.mark.parametrize("minor", [11, 12, 13, 14])
+def test_a_service_passes_its_tests_on_each_python(bake, run, minor):
+    python = found(minor)
+    if python is None:
+        pytest.skip(f"there is no Python 3.{minor} here")
+    service = bake()
+    print(run(python, "--version", cwd=service))
+    assert " passed" in run("make", "test", f"PYTHON={python}", cwd=service)
+
+
+def found(minor: int) -> str | None:
+    """Return a Python 3.`minor` that starts: on the PATH, or one that pyenv keeps."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [shutil.which(f"python3.{minor}"), *kept.glob(f"3.{minor}.*/bin/python3")]
+    for candidate in filter(None, candidates):
+        command = (candidate, "-c", "import venv, ensurepip")
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return str(candidate)
+    return None
