@@ -1,8 +1,8 @@
 """One call that the service is answering, as logs, metrics and traces see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Literal
+from typing import Any, Literal
 
 Transport = Literal["http", "grpc"]
 
@@ -13,7 +13,8 @@ class Call:
     `method` is HTTP's, or gRPC's `package.Service/Method`; `route` is the template of the path,
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
-    of the running loop.
+    of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended, and
+    `trace_state` W3C's header of that name: both are the concern of `traces` alone.
     """
 
     __slots__ = (
@@ -30,12 +31,15 @@ class Call:
         "request_id",
         "route",
         "sampled",
+        "scope",
         "sent_bytes",
+        "span",
         "span_id",
         "started_ns",
         "started_unix_ns",
         "status",
         "trace_id",
+        "trace_state",
         "transport",
         "user_agent",
     )
@@ -62,6 +66,9 @@ class Call:
         self.deadline: float | None = None
         self.principal: object | None = None
         self.error: BaseException | None = None
+        self.scope: Mapping[str, Any] | None = None
+        self.span: object | None = None
+        self.trace_state: str | None = None
 
 
 Observer = Callable[[Call], None]

@@ -1,0 +1,88 @@
+"""Where spans go: our small wrapper around the exporters of OpenTelemetry."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+import requests
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.zipkin.json import ZipkinExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from .outbox import UndeliveredError
+
+TIMEOUT_S = 2  # so that a backend which never answers cannot hold the exit
+NOT_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+MAKERS: dict[str, Callable[[str, requests.Session], SpanExporter]] = {
+    "zipkin": lambda url, session: ZipkinExporter(endpoint=url, timeout=TIMEOUT_S, session=session),
+    "otlp": lambda url, session: OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_S, session=session),
+}
+ENDPOINTS = {
+    "zipkin": "http://localhost:9411/api/v2/spans",
+    "otlp": "http://localhost:4318/v1/traces",
+}
+
+
+class HttpExporting:
+    """Sends spans over HTTP and tells in a few words why it could not."""
+
+    def __init__(self, kind: str, endpoint: str) -> None:
+        self._session = _Watched()
+        self._exporter = MAKERS[kind](endpoint, self._session)
+
+    def send(self, spans: Sequence[ReadableSpan]) -> None:
+        """Send `spans`; raises UndeliveredError."""
+        self._session.outcome, self._session.again = "no answer", True
+        try:
+            with _silenced("opentelemetry.exporter"):
+                result = self._exporter.export(spans)
+        except requests.RequestException:
+            result = SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS:
+            raise UndeliveredError(self._session.outcome, again=self._session.again)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with _silenced("opentelemetry.exporter"):
+            self._exporter.shutdown()
+
+
+class _Watched(requests.Session):
+    """Remembers how the last request ended."""
+
+    outcome, again = "no answer", True
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        try:
+            answer = super().send(request, **kwargs)
+        except requests.RequestException as error:
+            self.outcome, self.again = _in_short(error), True
+            raise
+        status = answer.status_code
+        self.outcome = f"answered {status} {answer.reason}"
+        self.again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
+        return answer
+
+
+def _in_short(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {TIMEOUT_S} s"
+    cause: BaseException | None = error
+    while cause is not None and not getattr(cause, "strerror", None):
+        cause = cause.__cause__ or cause.__context__
+    return getattr(cause, "strerror", None) or "no connection"
+
+
+@contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Keep a library's own lines away: the report says it in one."""
+    library = logging.getLogger(name)
+    before = library.level
+    library.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        library.setLevel(before)

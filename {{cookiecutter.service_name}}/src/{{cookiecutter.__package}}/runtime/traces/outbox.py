@@ -1,0 +1,116 @@
+"""Spans on their way out: a bounded queue and one thread, which no call ever waits for."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from .report import Report
+
+PAUSE_S = 5.0  # between two attempts while nobody takes the spans
+
+
+class UndeliveredError(Exception):
+    """Nobody took the spans; `again` tells whether the same ones may be taken later."""
+
+    def __init__(self, reason: str, *, again: bool) -> None:
+        super().__init__(reason)
+        self.again = again
+
+
+class Exporting(Protocol):
+    """What takes spans; raises UndeliveredError."""
+
+    def send(self, spans: Sequence[ReadableSpan]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Bounds(NamedTuple):
+    """How many spans wait at most, how many leave together, and how long one waits for company."""
+
+    queue: int = 2048
+    batch: int = 512
+    delay_s: float = 1.0
+
+
+class Outbox(SpanProcessor):
+    """Takes every span that has ended; a full queue drops its oldest."""
+
+    def __init__(self, exporting: Exporting, report: Report, bounds: Bounds) -> None:
+        self._exporting, self._report, self._bounds = exporting, report, bounds
+        self._queue: deque[ReadableSpan] = deque()
+        self._lock = threading.Lock()
+        self._wake, self._closing = threading.Event(), threading.Event()
+        self._give_up_at = float("inf")
+        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        self._thread.start()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with self._lock:
+            self._queue.append(span)
+            self._drop_overflow()
+        if len(self._queue) >= self._bounds.batch:
+            self._wake.set()
+
+    def close(self, seconds: float, done: Callable[[], None] = lambda: None) -> None:
+        """Begin to send what is left, for at most `seconds`; `done` is called from the thread."""
+        self._done = done
+        self._give_up_at = time.monotonic() + seconds
+        self._closing.set()
+        self._wake.set()
+
+    def shutdown(self) -> None:
+        self.close(0)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Refuse: whoever waited here would wait for the backend."""
+        return False
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait(self._bounds.delay_s)
+            self._wake.clear()
+            if not self._send_all():
+                self._closing.wait(PAUSE_S)
+        self._send_all()
+        self._exporting.close()
+        self._report.ended(len(self._queue))
+        self._done()
+
+    def _send_all(self) -> bool:
+        """Send until the queue is empty; False when nobody takes what is in it."""
+        while self._queue and time.monotonic() < self._give_up_at:
+            if not self._send(self._take()):
+                return False
+        self._report.say()
+        return True
+
+    def _send(self, batch: list[ReadableSpan]) -> bool:
+        try:
+            self._exporting.send(batch)
+        except UndeliveredError as error:
+            self._return(batch if error.again else [], dropped=0 if error.again else len(batch))
+            self._report.failed(str(error), len(self._queue))
+            return not error.again
+        self._report.delivered()
+        return True
+
+    def _take(self) -> list[ReadableSpan]:
+        with self._lock:
+            count = min(self._bounds.batch, len(self._queue))
+            return [self._queue.popleft() for _ in range(count)]
+
+    def _return(self, batch: list[ReadableSpan], *, dropped: int) -> None:
+        self._report.dropped(dropped)
+        with self._lock:
+            self._queue.extendleft(reversed(batch))
+            self._drop_overflow()
+
+    def _drop_overflow(self) -> None:
+        while len(self._queue) > self._bounds.queue:
+            self._queue.popleft()
+            self._report.dropped(1)

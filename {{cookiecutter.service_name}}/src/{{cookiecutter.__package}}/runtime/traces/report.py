@@ -1,0 +1,49 @@
+"""What people hear about spans that did not arrive: a line a minute, never a traceback."""
+
+import time
+
+from loguru import logger
+
+EVERY_S = 60.0
+
+
+class Report:
+    """Counts and says; with a `hint`, which may name the {reason}, that is the only line ever."""
+
+    def __init__(self, backend: str, hint: str = "") -> None:
+        self._backend, self._hint = backend, hint
+        self._dropped, self._waiting, self._reason = 0, 0, ""
+        self._next = 0.0
+
+    def dropped(self, count: int) -> None:
+        """Count spans that nobody will ever see."""
+        self._dropped += count
+
+    def failed(self, reason: str, waiting: int) -> None:
+        """Note why the last attempt failed, and how many spans wait for the next one."""
+        self._reason, self._waiting = reason, waiting
+        self.say()
+
+    def delivered(self) -> None:
+        """Note that the backend is there."""
+        self._reason, self._waiting = "", 0
+
+    def say(self) -> None:
+        """Say what there is to say, unless something was said within the last minute."""
+        if (self._dropped or self._reason) and time.monotonic() >= self._next:
+            self._next = float("inf") if self._hint else time.monotonic() + EVERY_S
+            logger.warning("{}", self._line())
+            self._dropped = 0
+
+    def ended(self, left: int) -> None:
+        """Say what was still waiting when time was over."""
+        lost = self._dropped + left
+        if lost and not self._hint:
+            logger.warning("traces: {} spans did not reach {}", lost, self._backend)
+
+    def _line(self) -> str:
+        if self._hint:
+            return self._hint.format(reason=self._reason)
+        why = self._reason or "more spans than it takes"
+        counts = f"{self._dropped} spans dropped, {self._waiting} waiting"
+        return f"traces: {self._backend}: {why}; {counts}"

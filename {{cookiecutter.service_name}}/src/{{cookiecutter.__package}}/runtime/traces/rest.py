@@ -1,0 +1,56 @@
+"""The two faces of one FastAPI application: as it is, and with a span around each request."""
+
+import os
+from collections.abc import Awaitable
+from typing import NamedTuple
+
+from fastapi import FastAPI
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..calls.call import current
+from .provider import opening
+
+CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"  # read once, at the first instrumentation
+
+
+class Faces(NamedTuple):
+    """One application, twice; the edge chooses a face for each call."""
+
+    plain: ASGIApp
+    traced: ASGIApp
+
+
+def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
+    """Return the faces of `api`, to which nothing can be added from now on."""
+    plain = api.build_middleware_stack()
+    vars(api)["build_middleware_stack"] = lambda: plain  # so each middleware exists only once
+    chosen = os.environ.get(CONVENTIONS, "").split(",")
+    os.environ[CONVENTIONS] = ",".join(["http", *filter(None, chosen)])
+    FastAPIInstrumentor.instrument_app(
+        api,
+        tracer_provider=provider,
+        excluded_urls="",
+        exclude_spans=["receive", "send"],
+    )
+    traced = api.build_middleware_stack()
+
+    def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        _note(api, scope)
+        return plain(scope, receive, send)
+
+    def answer_traced(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        _note(api, scope)
+        opening.set(current.get())
+        return traced(scope, receive, send)
+
+    return Faces(answer_plainly, answer_traced)
+
+
+def _note(api: FastAPI, scope: Scope) -> None:
+    """Do what `FastAPI.__call__` does in front of its one stack, and keep what the span tells."""
+    scope["app"] = api
+    call = current.get()
+    if call is not None:
+        call.scope = scope

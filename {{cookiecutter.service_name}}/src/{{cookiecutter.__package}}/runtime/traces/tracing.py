@@ -1,0 +1,136 @@
+"""Tracing of one service: opened before its servers start, closed after they have stopped."""
+
+import asyncio
+import socket
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+from opentelemetry.propagate import get_global_textmap, set_global_textmap
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Span, SpanKind, set_span_in_context
+
+from ..calls.call import Call, Transport
+from ..settings import Identity
+from .decision import Decision
+from .destination import make_outbox
+from .headers import Get
+from .in_force import in_force
+from .outbox import Outbox
+from .propagation import Propagator
+from .provider import Spans, above, make_provider, opening
+from .server_attributes import is_failure, name_of
+from .server_span import server_span
+from .settings import TracesSettings
+
+SCOPE = InstrumentationScope("runtime.traces", "")
+
+
+class Opened:
+    """The server span of a call that is being answered; `close` may run in any task."""
+
+    def __init__(self, span: Span, before: Context) -> None:
+        self.span, self._before = span, before
+
+    def close(self) -> None:
+        """End the span; it leaves when the observers hear of the call's end."""
+        self.span.end()
+        otel.attach(self._before)  # detaching fails where a generator is closed by another task
+
+
+class Tracing:
+    """Decides about each call when it begins, and sees to its server span when it has ended."""
+
+    def __init__(self, settings: TracesSettings, resource: Resource, outbox: Outbox | None) -> None:
+        self._decision = Decision(settings.sample_ratio, settings.propagators)
+        self._spans = Spans()
+        self._outbox = outbox
+        if outbox is not None:
+            self._spans.add(outbox)
+        self.provider = make_provider(resource, self._decision, self._spans)
+        self.propagator = Propagator(self._decision, settings.propagators)
+        self._tracer = self.provider.get_tracer(SCOPE.name)
+        self._keeps_errors = settings.keep_errors
+        self._slow_ns = settings.keep_slower_than.total_seconds() * 1e9
+
+    def begin(self, transport: Transport, get: Get) -> Call:
+        """Return the call that these headers announce; `get` takes lower-case names."""
+        carried = self.propagator.luggage(get, Context())
+        if carried:  # each call has a task of its own, so nobody else sees this context
+            otel.attach(carried)
+        return self._decision.begin(transport, get)
+
+    def open(self, call: Call) -> Opened:
+        """Start the server span of a sampled gRPC call and make it the current one."""
+        before = otel.get_current()
+        opening.set(call)
+        span = self._tracer.start_span(name_of(call), above(call, before), SpanKind.SERVER)
+        opening.set(None)  # without an SDK nobody has asked
+        otel.attach(set_span_in_context(span, before))
+        return Opened(span, before)
+
+    @contextmanager
+    def opened(self, call: Call) -> Iterator[None]:
+        """Keep the server span of a sampled gRPC call open."""
+        opened = self.open(call)
+        try:
+            yield
+        finally:
+            opened.close()
+
+    def leave_late_span(self, call: Call) -> None:
+        """Send the server span of a call that was sampled, has failed or was slow; an Observer."""
+        kept = call.sampled or call.duration_ns > self._slow_ns
+        if kept or (self._keeps_errors and is_failure(call)):
+            self._spans.release(server_span(call, self.provider.resource, SCOPE))
+
+    def inject(self, headers: MutableMapping[str, str]) -> None:
+        """Add what the next service is told, also that nothing is traced."""
+        headers.update(self.propagator.outgoing())
+
+    def set_sample_ratio(self, ratio: float) -> None:
+        """Trace this part of the calls from now on, 0 to 1."""
+        self._decision.set_ratio(ratio)
+
+    async def close(self, seconds: float) -> None:
+        """Send what is waiting, for at most `seconds`; later spans are lost."""
+        if self._outbox is None:
+            return
+        loop, sent = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop did not wait for us
+                loop.call_soon_threadsafe(sent.set)
+
+        self._outbox.close(seconds, tell)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await sent.wait()
+
+
+@contextmanager
+def tracing(settings: TracesSettings, identity: Identity) -> Iterator[Tracing]:
+    """Make the spans of this process ours until the end; raises StartupError."""
+    outbox = make_outbox(settings, identity)
+    ours = Tracing(settings, resource_of(identity), outbox)
+    before = get_global_textmap()
+    set_global_textmap(ours.propagator)
+    try:
+        with in_force(ours.provider):
+            yield ours
+    finally:
+        set_global_textmap(before)
+        ours.provider.shutdown()
+
+
+def resource_of(identity: Identity) -> Resource:
+    """Say who sends the spans, by OpenTelemetry's conventions for services and deployments."""
+    known = {
+        "service.name": identity.name,
+        "service.version": identity.version,
+        "service.instance.id": identity.instance or socket.gethostname(),
+        "deployment.environment.name": identity.environment,
+    }
+    return Resource.create({key: value for key, value in known.items() if value})
