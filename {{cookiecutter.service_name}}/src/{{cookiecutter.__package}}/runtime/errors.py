@@ -94,8 +94,16 @@ class InternalError(ServiceError):
     code, status = "INTERNAL", 500
 
 
-class StartupError(Exception):
-    """The service cannot start; the text is one line for the operator, exit status 1."""
+class FatalError(Exception):
+    """The service cannot go on; the text is one line for the operator, exit status 1."""
+
+
+class StartupError(FatalError):
+    """The service cannot start."""
+
+
+class DiedError(FatalError):
+    """Something without which the service is not whole has ended by itself."""
 
 
 class SettingsError(Exception):

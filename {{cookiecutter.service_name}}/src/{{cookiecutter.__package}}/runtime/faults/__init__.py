@@ -1,0 +1,17 @@
+"""What an error becomes on the wire: an HTTP problem (RFC 9457) or a google.rpc.Status."""
+
+from .problem import MEDIA_TYPE, Problem, code_of, install, problem, problems
+from .public import public
+from .status import details, number_of
+
+__all__ = [
+    "MEDIA_TYPE",
+    "Problem",
+    "code_of",
+    "details",
+    "install",
+    "number_of",
+    "problem",
+    "problems",
+    "public",
+]

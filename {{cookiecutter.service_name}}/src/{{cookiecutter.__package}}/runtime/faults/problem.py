@@ -1,0 +1,117 @@
+"""Errors as application/problem+json (RFC 9457), also those of the framework itself."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from ..calls.call import current
+from ..errors import OverloadedError, ServiceError
+from .public import public
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+CLIENT_CLOSED_REQUEST = 499  # nginx' number; no caller is left to read it, logs and metrics are
+
+CODES = {  # what a refusal of the framework itself is called
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
+    409: "ALREADY_EXISTS",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    431: "RESOURCE_EXHAUSTED",
+    CLIENT_CLOSED_REQUEST: "CANCELLED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class WrongField(BaseModel):
+    """One field of the request that is wrong."""
+
+    field: str
+    description: str
+
+
+class Problem(BaseModel):
+    """An error answer (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="a name from google/rpc/code.proto")
+    trace_id: str
+    errors: list[WrongField] = []
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of an operation as OpenAPI wants them."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
+        for status in statuses
+    }
+
+
+def code_of(status: int) -> str:
+    """Return the name from google/rpc/code.proto that comes nearest to an HTTP status."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return "OK"
+    server_side = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return CODES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")
+
+
+def install(api: FastAPI) -> None:
+    """Make `api` answer every error as a problem."""
+    for kind in (ServiceError, RequestValidationError, Exception):
+        api.add_exception_handler(kind, _answer)
+    api.add_exception_handler(HTTPException, _answer_refusal)
+
+
+async def _answer(_: Request, error: Exception) -> JSONResponse:
+    return problem(public(error))
+
+
+async def _answer_refusal(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = code_of(error.status_code)
+    return _response(error.status_code, code, error.detail, headers=error.headers)
+
+
+def problem(error: ServiceError) -> JSONResponse:
+    """Return the answer that says `error`, and note its code in the call that it belongs to."""
+    headers = {"retry-after": str(RETRY_AFTER_S)} if isinstance(error, OverloadedError) else None
+    wrong = [WrongField(**field._asdict()) for field in error.fields]
+    return _response(error.status, error.code, str(error), wrong, headers)
+
+
+def _response(
+    status: int,
+    code: str,
+    detail: str,
+    errors: list[WrongField] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    call = current.get()
+    if call is not None:
+        call.code = code
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        trace_id=call.trace_id if call else "",
+        errors=errors or [],
+    )
+    return JSONResponse(body.model_dump(), status, headers, MEDIA_TYPE)
