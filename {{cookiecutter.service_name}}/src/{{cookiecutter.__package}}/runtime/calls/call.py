@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Transport = Literal["http", "grpc"]
 
 
+@dataclass(slots=True, eq=False)
 class Call:
     """Filled in by the edge of its transport; ids are lower-case hex, durations nanoseconds.
 
@@ -17,58 +19,30 @@ class Call:
     `trace_state` W3C's header of that name: both are the concern of `traces` alone.
     """
 
-    __slots__ = (
-        "code",
-        "deadline",
-        "duration_ns",
-        "error",
-        "method",
-        "parent_id",
-        "path",
-        "peer",
-        "principal",
-        "received_bytes",
-        "request_id",
-        "route",
-        "sampled",
-        "scope",
-        "sent_bytes",
-        "span",
-        "span_id",
-        "started_ns",
-        "started_unix_ns",
-        "status",
-        "trace_id",
-        "trace_state",
-        "transport",
-        "user_agent",
-    )
-
-    def __init__(self, transport: Transport, trace_id: str, span_id: str) -> None:
-        self.transport: Transport = transport
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.parent_id: str | None = None
-        self.sampled = False
-        self.request_id = trace_id
-        self.peer = ""
-        self.user_agent: str | None = None
-        self.method = ""
-        self.route: str | None = None
-        self.path = ""
-        self.status = 0
-        self.code = "OK"
-        self.started_ns = 0
-        self.started_unix_ns = 0
-        self.duration_ns = 0
-        self.received_bytes = 0
-        self.sent_bytes = 0
-        self.deadline: float | None = None
-        self.principal: object | None = None
-        self.error: BaseException | None = None
-        self.scope: Mapping[str, Any] | None = None
-        self.span: object | None = None
-        self.trace_state: str | None = None
+    transport: Transport
+    trace_id: str
+    span_id: str
+    parent_id: str | None = None
+    sampled: bool = False
+    request_id: str = ""
+    peer: str = ""
+    user_agent: str | None = None
+    method: str = ""
+    route: str | None = None
+    path: str = ""
+    status: int = 0
+    code: str = "OK"
+    started_ns: int = 0
+    started_unix_ns: int = 0
+    duration_ns: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    deadline: float | None = None
+    principal: object | None = None
+    error: BaseException | None = None
+    scope: Mapping[str, Any] | None = None
+    span: object | None = None
+    trace_state: str | None = None
 
 
 Observer = Callable[[Call], None]

@@ -1,0 +1,126 @@
+"""One gRPC call from its first byte to its status."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import unquote
+
+import grpc
+
+from ..errors import DeadlineExceededError, InternalError, ServiceError
+from ..faults import details, public
+from ..faults.status import BINARY_STATUS
+from .call import Call, current
+from .edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for type checkers only
+
+OK = grpc.StatusCode.OK
+NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
+
+
+class RpcParts(NamedTuple):
+    """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us."""
+
+    edge: Edge
+    span: Callable[[Call], AbstractContextManager[object]]
+    domain: str
+
+
+class Conversation:
+    """Opens a call on the way in; on the way out gives it its status and tells the observers."""
+
+    def __init__(
+        self,
+        parts: RpcParts,
+        method: str,
+        context: Context,
+        is_stream: bool,
+    ) -> None:
+        self._parts, self._context, self._is_stream = parts, context, is_stream
+        metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+        self.call = parts.edge.open("grpc", metadata.get)
+        self.call.method = method
+        self.call.peer = unquote(context.peer().partition(":")[2])
+        self.call.user_agent = metadata.get("user-agent")
+        self._span: AbstractContextManager[object] | None = None
+
+    async def __aenter__(self) -> Call:
+        call = self.call
+        self._token = current.set(call)
+        try:
+            self._begin(call)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return call
+
+    def _begin(self, call: Call) -> None:
+        self._context.set_trailing_metadata(self._ids())
+        call.deadline = self._deadline()
+        if call.sampled:
+            self._span = self._parts.span(call)
+            self._span.__enter__()
+        gate = self._parts.edge.gate
+        (gate.admit_stream if self._is_stream else gate.admit)(call)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        call = self.call
+        seen = self._outcome(error)
+        try:
+            if self._span is not None:
+                self._span.__exit__(None, None, None)
+        finally:
+            self._parts.edge.close(call)
+            current.reset(self._token)
+        if seen is not None:
+            await self._refuse(seen)
+
+    def _outcome(self, error: BaseException | None) -> ServiceError | None:
+        """Name the end of the call; return the error to answer, None where there is none."""
+        call, late = self.call, self._is_late()
+        if error is None or isinstance(error, grpc.aio.AbortError):
+            call.code = _name(self._context.code())
+            return None
+        if is_cut(error):
+            call.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            return None
+        if late and isinstance(error, TimeoutError):
+            error = DeadlineExceededError("not answered in time")
+        seen = public(error)
+        call.code = seen.code
+        if isinstance(seen, InternalError):
+            note_failure(call, error)
+        return seen
+
+    def _is_late(self) -> bool:
+        until = self.call.deadline
+        return until is not None and asyncio.get_running_loop().time() >= until
+
+    async def _refuse(self, error: ServiceError) -> None:
+        status = grpc.StatusCode[error.code]
+        rich = details(error, self.call, self._parts.domain)
+        await self._context.abort(status, str(error), (*self._ids(), (BINARY_STATUS, rich)))
+
+    def _ids(self) -> tuple[tuple[str, str], ...]:
+        return (TRACE_ID, self.call.trace_id), (REQUEST_ID, self.call.request_id)
+
+    def _deadline(self) -> float | None:
+        left = self._context.time_remaining()
+        longest = None if self._is_stream else self._parts.edge.timeout
+        known = [seconds for seconds in (left, longest) if seconds is not None]
+        return asyncio.get_running_loop().time() + min(known) if known else None
+
+
+def _name(code: object) -> str:
+    """Return the name of what grpc holds as a number, a StatusCode or, for OK, nothing."""
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return NAMES.get(code, "UNKNOWN") if isinstance(code, int) else OK.name

@@ -1,0 +1,64 @@
+"""What both transports do when a call begins and when it ends."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from loguru import logger
+
+from .call import Call, Observer, Transport
+from .gate import Gate
+
+Header = Callable[[str], str | None]
+Begin = Callable[[Transport, Header], Call]
+
+REQUEST_ID = "x-request-id"
+TRACE_ID = "x-trace-id"
+LONGEST_REQUEST_ID = 128  # characters; a longer one is not the caller's to choose
+
+
+class Edge(NamedTuple):
+    """The parts that the edges of both transports share.
+
+    `begin` decides about the trace and returns the call; `observers` hear of each ended call;
+    `timeout` is the longest time, in seconds, until a unary call is answered.
+    """
+
+    begin: Begin
+    observers: Sequence[Observer]
+    gate: Gate
+    timeout: float
+
+    def open(self, transport: Transport, header: Header) -> Call:
+        """Return the call that `header` (lower-case name to value) announces, its clock running."""
+        call = self.begin(transport, header)
+        call.started_unix_ns = time.time_ns()
+        call.started_ns = time.perf_counter_ns()
+        asked = header(REQUEST_ID)
+        call.request_id = asked if asked and _is_sane(asked) else call.trace_id
+        return call
+
+    def close(self, call: Call) -> None:
+        """Tell everybody that `call` has ended."""
+        self.gate.leave(call)
+        call.duration_ns = time.perf_counter_ns() - call.started_ns
+        for observe in self.observers:
+            observe(call)
+
+
+def _is_sane(request_id: str) -> bool:
+    return (
+        len(request_id) <= LONGEST_REQUEST_ID and request_id.isascii() and request_id.isprintable()
+    )
+
+
+def note_failure(call: Call, error: BaseException) -> None:
+    """Log what nobody foresaw, with its traceback, once."""
+    call.error, call.code = error, "INTERNAL"
+    logger.opt(exception=error).error("{} {} failed", call.method, call.path)
+
+
+def is_cut(error: BaseException) -> bool:
+    """Tell whether a call ended because nobody waits for it any more."""
+    return isinstance(error, asyncio.CancelledError | GeneratorExit)
