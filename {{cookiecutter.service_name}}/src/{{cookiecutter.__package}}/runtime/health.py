@@ -1,0 +1,93 @@
+"""Whether the service can take calls: the same answer for /readyz and grpc.health.v1."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from loguru import logger
+
+Probe = Callable[[], Awaitable[object]]
+
+CHECK_TIMEOUT_S = 2.0
+FRESH_S = 1.0  # how long an answer is given again without asking the probes
+
+
+class Finding(NamedTuple):
+    """What one check found; `problem` is empty if all is well."""
+
+    name: str
+    problem: str
+    latency_s: float
+
+
+class Readiness(NamedTuple):
+    """`reason` says why the service is not ready whatever the checks found; else it is empty."""
+
+    reason: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether calls may be sent here."""
+        return not self.reason and not any(finding.problem for finding in self.findings)
+
+
+class Health:
+    """Starting until `ready`, stopping from `drain` on; in between the checks decide."""
+
+    def __init__(self) -> None:
+        self._reason = "starting"
+        self._checks: dict[str, Probe] = {}
+        self._asked: asyncio.Task[tuple[Finding, ...]] | None = None
+        self._fresh_until = 0.0
+        self.changed = asyncio.Event()
+
+    def check(self, name: str, probe: Probe) -> None:
+        """Ask `probe` for readiness; it raises if it is not well, or takes longer than 2 s."""
+        self._checks[name] = probe
+
+    def ready(self) -> None:
+        """Let the checks decide from now on."""
+        self._say("")
+
+    def drain(self) -> None:
+        """Be not ready any more, for good."""
+        self._say("stopping")
+
+    @property
+    def is_stopping(self) -> bool:
+        """Tell whether `drain` was called."""
+        return self._reason == "stopping"
+
+    async def readiness(self) -> Readiness:
+        """Run all checks at once, or return what they found a moment ago."""
+        if self._asked is None or (self._asked.done() and time.monotonic() >= self._fresh_until):
+            self._asked = asyncio.create_task(self._ask())
+        findings = await asyncio.shield(self._asked)
+        return Readiness(self._reason, findings)
+
+    async def _ask(self) -> tuple[Finding, ...]:
+        asked = [_find(name, probe) for name, probe in self._checks.items()]
+        findings = tuple(await asyncio.gather(*asked))
+        self._fresh_until = time.monotonic() + FRESH_S
+        return findings
+
+    def _say(self, reason: str) -> None:
+        self._reason = reason
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+async def _find(name: str, probe: Probe) -> Finding:
+    began = time.monotonic()
+    problem = ""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await probe()
+    except TimeoutError:
+        problem = "no answer in time"
+    except Exception as error:
+        logger.opt(exception=error).debug("check {!r} failed", name)
+        problem = type(error).__name__  # its text may name hosts or users: it is in the log
+    return Finding(name, problem, time.monotonic() - began)
