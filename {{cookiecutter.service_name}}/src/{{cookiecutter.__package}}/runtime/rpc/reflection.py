@@ -1,0 +1,50 @@
+"""Server reflection, v1 and v1alpha: the same messages, of which the library knows v1alpha."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+from grpc_reflection.v1alpha.reflection import aio
+from grpc_reflection.v1alpha.reflection_pb2 import (
+    ServerReflectionRequest,
+    ServerReflectionResponse,
+)
+
+from ..calls.rpc import Handler
+
+NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+METHOD = "ServerReflectionInfo"
+
+
+def reflection(services: Sequence[str], stopped: asyncio.Event) -> dict[str, Handler]:
+    """Return the method of every version; its streams end when `stopped` is set."""
+    servicer = aio.ReflectionServicer([*services, *NAMES])
+
+    async def info(
+        requests: AsyncIterator[ServerReflectionRequest], context: Any
+    ) -> AsyncIterator[ServerReflectionResponse]:
+        answers: Any = servicer.ServerReflectionInfo(_until(stopped, requests), context)
+        async for answer in answers:
+            yield answer
+
+    handler = grpc.stream_stream_rpc_method_handler(
+        info,
+        ServerReflectionRequest.FromString,
+        ServerReflectionResponse.SerializeToString,
+    )
+    return {f"{name}/{METHOD}": handler for name in NAMES}
+
+
+async def _until(
+    stopped: asyncio.Event, requests: AsyncIterator[ServerReflectionRequest]
+) -> AsyncIterator[ServerReflectionRequest]:
+    stop = asyncio.ensure_future(stopped.wait())
+    while True:
+        request = asyncio.ensure_future(anext(requests, None))
+        await asyncio.wait((request, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not request.done() or (message := request.result()) is None:
+            request.cancel()
+            stop.cancel()
+            return
+        yield message

@@ -1,0 +1,111 @@
+"""The gRPC server: grpc.aio with every method wrapped once, when it is added."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import grpc
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from ..calls.conversation import Context, RpcParts
+from ..calls.rpc import Handler, wrapped
+from ..errors import StartupError, UnimplementedError
+from ..health import Health
+from ..lifecycle import bind
+from .health import ReadinessServicer
+from .options import options
+from .reflection import reflection
+from .settings import GrpcSettings
+
+Servicer = TypeVar("Servicer")
+
+OTHER = "_OTHER"  # OpenTelemetry's word for a method that the server does not know
+
+
+class RpcServer:
+    """Serves whatever servicers were added, with health and, if asked for, reflection."""
+
+    name = "grpc"
+
+    def __init__(self, settings: GrpcSettings, parts: RpcParts, health: Health) -> None:
+        self._settings, self._parts, self._health = settings, parts, health
+        self._server = grpc.aio.server(options=options(settings))
+        self._handlers: dict[str, Handler] = {}
+        self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
+        self.services: list[str] = []
+
+    def add(
+        self, register: Callable[[Servicer, grpc.aio.Server], None], servicer: Servicer
+    ) -> None:
+        """Add a servicer by the function that was generated for it."""
+        registry = _Registry()
+        register(servicer, cast(grpc.aio.Server, registry))
+        for service, handlers in registry.services.items():
+            self.services.append(service)
+            for method, handler in handlers.items():
+                name = f"{service}/{method}"
+                self._handlers[name] = wrapped(name, handler, self._parts)
+
+    def bind(self) -> int:
+        """Take the port and return it; raises StartupError."""
+        host, port = self._settings.host, self._settings.port
+        bind(self.name, host, port).close()  # a taken port is our error, not a line of grpc's
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            return self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartupError(f"grpc.port: {host}:{port}: cannot listen") from error
+
+    async def start(self) -> None:
+        """Accept calls."""
+        probes = _Registry()
+        servicer = ReadinessServicer(self._health, self.services, self._stopping)
+        add_HealthServicer_to_server(servicer, cast(grpc.aio.Server, probes))
+        handlers = dict(self._handlers)
+        for service, methods in probes.services.items():
+            handlers |= {f"{service}/{method}": handler for method, handler in methods.items()}
+        if self._settings.reflection:
+            handlers |= reflection([*self.services, *probes.services], self._stopping)
+        self._server.add_generic_rpc_handlers((_Methods(handlers, self._unknown()),))
+        await self._server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, give running ones `grace` seconds, then cut them."""
+        self._stopping.set()
+        await self._server.stop(grace)
+        self._stopped.set()
+
+    async def wait(self) -> None:
+        """Return when serving has ended."""
+        await self._stopped.wait()  # not wait_for_termination: cancelling it breaks stop
+
+    def _unknown(self) -> Handler:
+        async def refuse(requests: object, context: Context) -> None:
+            raise UnimplementedError("no such method")
+
+        return wrapped(OTHER, grpc.stream_stream_rpc_method_handler(refuse), self._parts)
+
+
+class _Registry:
+    """Takes the place of a server while generated code adds a servicer's methods."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, dict[str, Handler]] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Ignore what `add_registered_method_handlers` brings again."""
+
+    def add_registered_method_handlers(self, service: str, methods: dict[str, Handler]) -> None:
+        self.services[service] = methods
+
+
+class _Methods(grpc.GenericRpcHandler):
+    """Finds the handler of a method; an unknown one has a handler too, so that it is observed."""
+
+    def __init__(self, handlers: dict[str, Handler], unknown: Handler) -> None:
+        self._by_path = {f"/{name}": handler for name, handler in handlers.items()}
+        self._unknown = unknown
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """Return the handler; asked by grpc for each call."""
+        return self._by_path.get(handler_call_details.method, self._unknown)

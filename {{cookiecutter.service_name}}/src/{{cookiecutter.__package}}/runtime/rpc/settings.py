@@ -1,0 +1,64 @@
+"""Settings of the gRPC port."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from ..settings import Duration, Port, Section, Size
+
+Positive = Field(gt=0)
+
+
+class GrpcLimits(Section):
+    """What one client may ask of the port."""
+
+    message_size: Annotated[Size, Positive] = 4 * 1024 * 1024
+    """Largest message of a request; more is answered RESOURCE_EXHAUSTED."""
+
+    metadata_size: Annotated[Size, Positive] = 16 * 1024
+    """Largest metadata of a call; more is answered RESOURCE_EXHAUSTED."""
+
+    streams: Annotated[int, Positive] = 100
+    """Calls at once on one connection; more wait at the client."""
+
+    idle_time: Duration = timedelta(minutes=5)
+    """How long a connection without calls stays open."""
+
+    connection_age: Duration = timedelta(hours=1)
+    """When a connection is asked to end, so that clients spread over replicas."""
+
+    connection_age_grace: Duration = timedelta(hours=1)
+    """How long calls on a connection that was asked to end may go on; longer streams are cut."""
+
+
+class GrpcKeepalive(Section):
+    """Pings, which keep a connection open through proxies and show a dead one."""
+
+    time: Duration = timedelta(minutes=2)
+    """How often the server pings a connection on which nothing happens."""
+
+    timeout: Duration = timedelta(seconds=20)
+    """How long it waits for the answer before it closes the connection."""
+
+    min_client_interval: Duration = timedelta(seconds=10)
+    """How often a client may ping; one that does more often is sent away (ENHANCE_YOUR_CALM)."""
+
+
+class GrpcSettings(Section):
+    """The gRPC port."""
+
+    host: str = "0.0.0.0"
+    """Address to listen on; 0.0.0.0 is every IPv4 address, :: every address."""
+
+    port: Port = 50051
+    """Port to listen on; 0 takes any free one."""
+
+    limits: GrpcLimits = GrpcLimits()
+    """What one client may ask."""
+
+    keepalive: GrpcKeepalive = GrpcKeepalive()
+    """Pings in both directions."""
+
+    reflection: bool = False
+    """Describe the services to clients like grpcurl; config/development.toml has it on."""
