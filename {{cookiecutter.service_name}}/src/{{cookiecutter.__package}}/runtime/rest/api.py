@@ -1,0 +1,59 @@
+"""The FastAPI application that features add their routes to."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+
+from .. import faults
+from ..settings import Identity
+
+OFF: TelemetryConfig = {
+    "tracing": False,
+    "operation_spans": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+FRAMEWORK_ERROR = "422"  # what FastAPI documents for a request that we answer with 400
+FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
+
+
+class Api(FastAPI):
+    """An application that answers every error as a problem and documents it so."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document of all routes."""
+        if not self.openapi_schema:
+            document = super().openapi()
+            self.openapi_schema = _with_problems(document)
+        return self.openapi_schema
+
+
+def create_api(identity: Identity) -> Api:
+    """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
+    api = Api(title=identity.name, version=identity.version, telemetry=OFF)
+    faults.install(api)
+    return api
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in FRAMEWORK_SCHEMAS:
+        schemas.pop(name, None)
+    definition = faults.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= definition.pop("$defs", {}) | {"Problem": definition}
+    for operations in document.get("paths", {}).values():
+        for operation in operations.values():
+            _document_errors(operation["responses"])
+    return document
+
+
+def _document_errors(responses: dict[str, Any]) -> None:
+    if responses.pop(FRAMEWORK_ERROR, None):
+        responses |= _as_text(faults.problems(400))
+    responses["default"] = {**faults.problems(500)[500], "description": "Any other error"}
+
+
+def _as_text(answers: dict[int | str, Any]) -> dict[str, Any]:
+    return {str(status): answer for status, answer in answers.items()}
