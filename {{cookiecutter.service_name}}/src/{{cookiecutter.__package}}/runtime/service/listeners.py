@@ -1,0 +1,46 @@
+"""The three ports, taken before anything else is opened."""
+
+from contextlib import ExitStack
+from socket import socket
+from typing import NamedTuple
+
+from ..lifecycle import bind
+from ..rpc import RpcServer
+from .settings import RuntimeSettings
+
+
+class Ports(NamedTuple):
+    """The ports in use; what a 0 in the settings became."""
+
+    http: int
+    grpc: int
+    management: int
+
+
+class Listeners(NamedTuple):
+    """The sockets of the HTTP ports; that of gRPC is its server's own."""
+
+    http: socket
+    management: socket
+    ports: Ports
+
+    def close(self) -> None:
+        """Give back the ports, also those that no server has taken over."""
+        self.http.close()
+        self.management.close()
+
+
+def take_ports(settings: RuntimeSettings, rpc: RpcServer) -> Listeners:
+    """Take all ports or none; raises StartupError."""
+    with ExitStack() as taken:
+        http = taken.enter_context(bind("http", settings.http.host, settings.http.port))
+        host, port = settings.management.host, settings.management.port
+        management = taken.enter_context(bind("management", host, port))
+        ports = Ports(_port(http), rpc.bind(), _port(management))
+        taken.pop_all()
+    return Listeners(http, management, ports)
+
+
+def _port(bound: socket) -> int:
+    port: int = bound.getsockname()[1]
+    return port

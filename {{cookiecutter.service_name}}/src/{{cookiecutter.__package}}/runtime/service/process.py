@@ -1,0 +1,93 @@
+"""The process: from checked settings to an exit status."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from loguru import logger
+
+from ..errors import DiedError, FatalError, StartupError
+from ..lifecycle import LastResort, LifecycleSettings, Stop
+from ..logs import logging_to
+from ..traces import tracing
+from .loop import loop_factory
+from .service import Service
+from .settings import RuntimeSettings
+
+Settings = TypeVar("Settings", bound=RuntimeSettings)
+Build = Callable[[Service, Settings], Awaitable[None]]
+
+
+def run(program: str, settings: Settings, build: Build[Settings]) -> None:
+    """Serve until SIGINT or SIGTERM; raises StartupError or DiedError."""
+    identity, waits = settings.service, settings.lifecycle
+    flush_s = waits.flush.total_seconds()
+    with logging_to(settings.logs, identity) as logs, tracing(settings.traces, identity) as spans:
+
+        async def serve() -> str | None:
+            stop = Stop()
+            service = Service(settings, spans, (spans.leave_late_span, logs.access), stop)
+            last_resort = LastResort(program, service.still_running)
+            process = _Process(service, stop, last_resort, waits)
+            try:
+                return await process.serve(lambda service: build(service, settings))
+            finally:
+                await spans.close(flush_s)
+
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            failure = runner.run(serve())
+        logs.flush(flush_s)
+    if failure:
+        raise DiedError(failure)
+
+
+class _Process:
+    """One service between its first and its last moment."""
+
+    def __init__(
+        self, service: Service, stop: Stop, last_resort: LastResort, waits: LifecycleSettings
+    ) -> None:
+        self._service, self._stop = service, stop
+        self._last_resort, self._waits = last_resort, waits
+        self._main = asyncio.current_task()
+        self._is_started = False
+
+    async def serve(self, build: Callable[[Service], Awaitable[None]]) -> str | None:
+        """Serve until asked to stop; return what has failed meanwhile. Raises StartupError."""
+        self._stop.on_signals(self._on_first, self._on_second)
+        try:
+            await self._serve_until_asked(build)
+        except asyncio.CancelledError:
+            if not self._stop.asked.is_set():  # nobody asked: the loop itself is being torn down
+                raise
+        except FatalError:
+            raise
+        except Exception as error:
+            self._fail(error)
+        return self._stop.failure
+
+    async def _serve_until_asked(self, build: Callable[[Service], Awaitable[None]]) -> None:
+        async with self._service.running(build) as ports:
+            self._is_started = True
+            logger.bind(**ports._asdict()).info("ready: {}", _listed(ports._asdict()))
+            await self._stop.asked.wait()
+            self._last_resort.arm(self._waits.last_resort_s)
+        logger.info("stopped")
+
+    def _fail(self, error: Exception) -> None:
+        logger.opt(exception=error).error("the service failed")
+        if not self._is_started:
+            raise StartupError(f"cannot start: {type(error).__name__}, see the log") from error
+        self._stop.fail(f"cannot stop in order: {type(error).__name__}, see the log")
+
+    def _on_first(self) -> None:
+        self._last_resort.arm(self._waits.last_resort_s)
+        if not self._is_started and self._main is not None:
+            self._main.cancel()
+
+    def _on_second(self) -> None:
+        self._last_resort.arm(self._waits.in_a_hurry_s)
+
+
+def _listed(ports: dict[str, int]) -> str:
+    return ", ".join(f"{name} on port {port}" for name, port in ports.items())

@@ -1,0 +1,111 @@
+"""All parts of a service, opened in order and closed in reverse."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from socket import socket
+from typing import TypeVar
+
+from ..calls.call import Observer
+from ..calls.conversation import RpcParts
+from ..calls.edge import Edge
+from ..calls.gate import Gate
+from ..calls.rest import RestEdge
+from ..health import Health, Probe
+from ..lifecycle import Background, Server, Servers, Stop
+from ..management import management_app
+from ..rest.api import create_api
+from ..rest.hypercorn import HypercornServer
+from ..rest.server import http_server
+from ..rest.settings import HttpLimits
+from ..rpc import RpcServer
+from ..traces import Tracing
+from ..traces.rest import instrument
+from .listeners import Ports, take_ports
+from .settings import RuntimeSettings
+
+Resource = TypeVar("Resource")
+
+MANAGEMENT_GRACE_S = 0.5  # a probe is quick
+
+
+class Service:
+    """What `build` in app.py is handed: routes, servicers, resources and checks are added to it."""
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        tracing: Tracing,
+        observers: Sequence[Observer],
+        stop: Stop,
+    ) -> None:
+        self._settings, self._tracing, self._stop = settings, tracing, stop
+        self._gate, self._health = Gate(settings.calls), Health()
+        self._background = Background(stop)
+        timeout = settings.calls.timeout.total_seconds()
+        self._edge = Edge(tracing.begin, observers, self._gate, timeout)
+        parts = RpcParts(self._edge, tracing.opened, settings.service.name)
+        self.rest = create_api(settings.service)
+        self.rpc = RpcServer(settings.grpc, parts, self._health)
+        self._resources = AsyncExitStack()
+        self._endless: list[Callable[[], None]] = []
+        self._stage = "start"
+
+    async def open(self, resource: AbstractAsyncContextManager[Resource]) -> Resource:
+        """Open a pool, a client or the like; it is closed after the servers, the last one first."""
+        return await self._resources.enter_async_context(resource)
+
+    def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` as long as the service; if it ends by itself, the service stops in order."""
+        self._background.spawn(name, work)
+        self._resources.push_async_callback(self._background.end, name)
+
+    def check(self, name: str, probe: Probe) -> None:
+        """Let readiness depend on `probe`, which raises if it is not well."""
+        self._health.check(name, probe)
+
+    def on_stop(self, end: Callable[[], None]) -> None:
+        """Call `end` when the servers stop taking work: it ends what would go on for ever."""
+        self._endless.append(end)
+
+    def still_running(self) -> str:
+        """Say in a few words what a stop still waits for."""
+        running = ", ".join(self._gate.running() + self._background.running())
+        return f"{self._stage} ({running})" if running else self._stage
+
+    @asynccontextmanager
+    async def running(self, build: Callable[["Service"], Awaitable[None]]) -> AsyncIterator[Ports]:
+        """Take the ports, `build`, serve; on the way out drain and close. Raises StartupError."""
+        async with AsyncExitStack() as stack:
+            taken = take_ports(self._settings, self.rpc)
+            stack.callback(taken.close)
+            probes = Servers(self._stop)
+            stack.push_async_callback(probes.close, MANAGEMENT_GRACE_S)
+            await probes.start(self._management_server(taken.management))
+            await stack.enter_async_context(self._resources)
+            await build(self)
+            servers = Servers(self._stop)
+            stack.push_async_callback(self._end_calls, servers)
+            await servers.start(self.rpc, self._rest_server(taken.http))
+            self._health.ready()
+            self._stage = "serve"
+            yield taken.ports
+
+    def _management_server(self, bound: socket) -> Server:
+        app = management_app(self._health)
+        return HypercornServer("management", app, bound, HttpLimits())
+
+    def _rest_server(self, bound: socket) -> Server:
+        edge = RestEdge(self._edge, *instrument(self.rest, self._tracing.provider))
+        return http_server("http", edge, bound, self._settings.http)
+
+    async def _end_calls(self, servers: Servers) -> None:
+        waits = self._settings.lifecycle
+        self._health.drain()
+        if self._stage == "serve":
+            self._stage = "drain"
+            await self._stop.pause(waits.drain.total_seconds())
+        self._stage = "calls"
+        for end in self._endless:
+            end()
+        await servers.close(waits.grace.total_seconds())
+        self._stage = "resources"
