@@ -1,0 +1,66 @@
+"""The real service on free ports; it starts in milliseconds, so nothing is mocked."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from {{ cookiecutter.__package }}.app import build
+from {{ cookiecutter.__package }}.runtime.calls.call import Call
+from {{ cookiecutter.__package }}.runtime.lifecycle import Stop
+from {{ cookiecutter.__package }}.runtime.service import Ports, Service
+from {{ cookiecutter.__package }}.runtime.traces import tracing
+from {{ cookiecutter.__package }}.settings import Settings
+
+Serving = Callable[..., AbstractAsyncContextManager[Ports]]
+
+
+def free(**sections: Any) -> Settings:
+    """Return settings with free ports on this machine only; `sections` are merged into them."""
+    here = {"host": "127.0.0.1", "port": 0}
+    chosen: dict[str, Any] = {
+        "service": {"name": "service-under-test", "version": "1.2.3"},
+        "http": here,
+        "grpc": here,
+        "management": here,
+        "traces": {"exporter": "none"},
+        "lifecycle": {"drain": "0s", "grace": "2s", "flush": "1s"},
+    }
+    merged = {name: chosen.get(name, {}) | sections.get(name, {}) for name in chosen | sections}
+    return Settings.model_validate(merged)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return free()
+
+
+@pytest.fixture
+def stop() -> Stop:
+    return Stop()
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    """Every call that has ended, as the observers hear of them."""
+    return []
+
+
+@pytest.fixture
+def serving(stop: Stop, calls: list[Call]) -> Serving:
+    @asynccontextmanager
+    async def serving(settings: Settings, built: Any = build) -> AsyncIterator[Ports]:
+        with tracing(settings.traces, settings.service) as spans:
+            service = Service(settings, spans, (spans.leave_late_span, calls.append), stop)
+            async with service.running(partial(built, settings=settings)) as ports:
+                yield ports
+
+    return serving
+
+
+@pytest.fixture
+async def ports(serving: Serving, settings: Settings) -> AsyncIterator[Ports]:
+    async with serving(settings) as ports:
+        yield ports

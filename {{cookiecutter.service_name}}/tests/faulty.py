@@ -1,0 +1,77 @@
+"""A service with one fault, as a program: python faulty.py FAULT run --set ..."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from loguru import logger
+
+from {{ cookiecutter.__package }}.app import build
+from {{ cookiecutter.__package }}.runtime import cli
+from {{ cookiecutter.__package }}.runtime.service import Service, run
+from {{ cookiecutter.__package }}.settings import Settings
+
+
+@asynccontextmanager
+async def resource(name: str) -> AsyncIterator[None]:
+    logger.info("{} opened", name)
+    yield
+    logger.info("{} closed", name)
+
+
+async def die() -> None:
+    raise ConnectionError("secret-dsn")
+
+
+async def dies_in_background(service: Service) -> None:
+    service.spawn("poll", die)
+
+
+async def cannot_open(service: Service) -> None:
+    await service.open(resource("first"))
+    await service.open(resource("second"))
+    await die()
+
+
+async def opens_for_ever(service: Service) -> None:
+    await service.open(resource("first"))
+    await asyncio.Event().wait()
+
+
+async def closes_for_ever(service: Service) -> None:
+    @asynccontextmanager
+    async def endless() -> AsyncIterator[None]:
+        yield
+        await asyncio.Event().wait()
+
+    await service.open(endless())
+
+
+async def blocks_at_the_end(service: Service) -> None:
+    service.on_stop(lambda: threading.Event().wait())
+
+
+async def closes_badly(service: Service) -> None:
+    @asynccontextmanager
+    async def bad() -> AsyncIterator[None]:
+        yield
+        raise OSError("disk")
+
+    await service.open(resource("first"))
+    await service.open(bad())
+
+
+def main() -> None:
+    fault = globals()[sys.argv.pop(1)]
+
+    async def built(service: Service, settings: Settings) -> None:
+        await build(service, settings)
+        await fault(service)
+
+    cli.main(Settings, lambda program, settings: run(program, settings, built))
+
+
+if __name__ == "__main__":
+    main()

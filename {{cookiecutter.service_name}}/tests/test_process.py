@@ -1,0 +1,163 @@
+"""The process as its operators see it: signals, ports, exit status and one plain line."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
+from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
+from {{ cookiecutter.__package }}.runtime.service import Ports
+
+from process import started
+
+LINE = b'{"sku": "tea", "quantity": 1}\n'
+
+
+class Halves:
+    """A request of two orders, of which the second waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.first_is_sent, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield LINE
+        self.first_is_sent.set()
+        await self.go_on.wait()
+        yield LINE
+
+
+async def import_by_rest(ports: Ports, halves: Halves, *, http2: bool) -> int:
+    async with httpx.AsyncClient(http1=not http2, http2=http2, timeout=20) as http:
+        url = f"http://127.0.0.1:{ports.http}/v1/orders:import"
+        answer = await http.post(url, content=halves)
+        created: int = answer.json()["created"]
+        return created
+
+
+async def import_by_http1(ports: Ports, halves: Halves) -> int:
+    return await import_by_rest(ports, halves, http2=False)
+
+
+async def import_by_http2(ports: Ports, halves: Halves) -> int:
+    return await import_by_rest(ports, halves, http2=True)
+
+
+async def import_by_grpc(ports: Ports, halves: Halves) -> int:
+    async def requests() -> AsyncIterator[pb.ImportOrdersRequest]:
+        async for _ in halves:
+            yield pb.ImportOrdersRequest(sku="tea", quantity=1)
+
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        answer = await OrderServiceStub(channel).ImportOrders(requests())
+        return answer.created
+
+
+IMPORTS = [import_by_http1, import_by_http2, import_by_grpc]
+Import = Callable[[Ports, Halves], Awaitable[int]]
+
+
+@pytest.mark.parametrize("importing", IMPORTS)
+async def test_a_call_under_way_finishes_after_sigterm(importing: Import):
+    async with started() as service:
+        halves = Halves()
+        call = asyncio.ensure_future(importing(await service.ports(), halves))
+        await halves.first_is_sent.wait()
+        service.terminate()
+        await service.logged("SIGTERM")
+        halves.go_on.set()
+        assert await call == 2
+        assert await service.exit_status() == 0
+
+
+@pytest.mark.parametrize("importing", IMPORTS)
+async def test_a_second_signal_skips_the_waits(importing: Import):
+    async with started(lifecycle__grace="20s", lifecycle__drain="3s") as service:
+        halves = Halves()
+        call = asyncio.ensure_future(importing(await service.ports(), halves))
+        await halves.first_is_sent.wait()
+        service.terminate()
+        await service.logged("SIGTERM: stopping")
+        service.terminate()
+        assert await service.exit_status() == 0
+        with pytest.raises((grpc.aio.AioRpcError, httpx.HTTPError, KeyError)):
+            await call
+
+
+@pytest.mark.parametrize("importing", IMPORTS)
+async def test_a_call_that_outlives_the_grace_is_cut(importing: Import):
+    async with started(lifecycle__grace="300ms") as service:
+        call = asyncio.ensure_future(importing(await service.ports(), halves := Halves()))
+        await halves.first_is_sent.wait()
+        service.terminate()
+        assert await service.exit_status() == 0
+        with pytest.raises((grpc.aio.AioRpcError, httpx.HTTPError, KeyError)):
+            await call
+
+
+@pytest.mark.parametrize("section", ["http", "grpc", "management"])
+async def test_a_taken_port_is_one_plain_line_and_exit_1(section: str):
+    with socket.create_server(("127.0.0.1", 0)) as rival:
+        port = str(rival.getsockname()[1])
+        async with started(**{f"{section}__port": port}) as service:
+            assert await service.exit_status() == 1
+            assert service.lines == []
+            (line,) = service.plain
+            assert f"{section}.port: 127.0.0.1:{port}: Address already in use" in line
+
+
+async def test_readiness_turns_false_first_while_calls_are_still_served():
+    async with started(lifecycle__drain="20s") as service:
+        ports = await service.ports()
+        async with (
+            httpx.AsyncClient() as http,
+            grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+        ):
+            watch = HealthStub(channel).Watch(HealthCheckRequest())
+            assert (await watch.read()).status == HealthCheckResponse.SERVING
+            ready = f"http://127.0.0.1:{ports.management}/readyz"
+            assert (await http.get(ready)).status_code == 200
+            service.terminate()
+            assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
+            answer = await http.get(ready)
+            assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
+            assert (await http.get(f"http://127.0.0.1:{ports.http}/v1/orders")).status_code == 200
+            assert (await OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest())).orders == []
+            service.terminate()
+            assert await service.exit_status() == 0
+
+
+async def test_open_streams_and_idle_connections_do_not_delay_the_stop():
+    async with started(lifecycle__grace="20s") as service:
+        ports = await service.ports()
+        url = f"http://127.0.0.1:{ports.http}/v1/orders"
+        async with (
+            httpx.AsyncClient() as old,
+            httpx.AsyncClient(http1=False, http2=True) as new,
+            grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+            new.stream("GET", f"{url}:watch") as stream,
+        ):
+            await old.get(url)
+            events = stream.aiter_lines()
+            await anext(events)
+            health = HealthStub(channel).Watch(HealthCheckRequest())
+            await health.read()
+            orders = OrderServiceStub(channel).WatchOrders(pb.WatchOrdersRequest())
+            await orders.read()
+            service.terminate()
+            assert await service.exit_status() == 0  # well before the grace is over
+            assert await orders.read() == grpc.aio.EOF
+            assert not [line async for line in events if line.startswith("data:")]
+
+
+async def test_sigterm_while_starting_or_idle_is_exit_0():
+    async with started() as service:
+        await service.ports()
+        service.terminate()
+        assert await service.exit_status() == 0
+        assert service.plain == []
