@@ -12,7 +12,8 @@ from cookiecutter.utils import simple_filter
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 LONGEST = 36  # characters; with more, import lines in the tests outgrow their 100 columns
 OWN_FOLDERS = {"config", "proto", "src", "tests"}
-TAKEN_NAMES = Path(__file__).with_name("taken-names.txt")
+TEMPLATE = Path(__file__).parent
+TESTS = TEMPLATE / "{{cookiecutter.service_name}}/tests"  # its modules import each other by name
 
 
 class RefusedAnswer(ClickException):
@@ -38,21 +39,22 @@ def toml_string(answer: str) -> str:
 
 
 def _mistake(service_name: str) -> str | None:
+    package = service_name.replace("-", "_")
     if not re.fullmatch(NAME, service_name):
         return f"lower-case words joined by hyphens, please{_advice(service_name)}"
     if len(service_name) > LONGEST:
         return f"{len(service_name)} characters; at most {LONGEST}, please"
     if keyword.iskeyword(service_name):
         return "a keyword of Python"
-    if service_name in OWN_FOLDERS:
-        return f"the generated project has a folder {service_name}/ of its own"
+    if service_name in OWN_FOLDERS or (TESTS / f"{package}.py").exists():
+        return "the generated project has a folder or a module of this name"
     if _is_taken(service_name):
         return "a module or package of this name is in Python or among what the service installs"
     return None
 
 
 def _is_taken(service_name: str) -> bool:
-    listed = TAKEN_NAMES.read_text(encoding="utf-8").splitlines()
+    listed = (TEMPLATE / "taken-names.txt").read_text(encoding="utf-8").splitlines()
     return service_name in listed or service_name.replace("-", "_") in sys.stdlib_module_names
 
 

@@ -16,7 +16,7 @@ TEMPLATE = Path(__file__).parents[1]
 LOCK = TEMPLATE / "{{cookiecutter.service_name}}/requirements-dev.lock"
 
 FORM = "lower-case words joined by hyphens, please"
-OWN = "the generated project has a folder {}/ of its own"
+OWN = "the generated project has a folder or a module of this name"
 TAKEN = "a module or package of this name is in Python or among what the service installs"
 REFUSED = [
     ("Order_Book", f"{FORM}: order-book"),
@@ -31,7 +31,7 @@ REFUSED = [
     ("", f"{FORM}, like order-book"),
     ("a" * 37, "37 characters; at most 36, please"),
     ("class", "a keyword of Python"),
-    *((name, OWN.format(name)) for name in ("config", "proto", "src", "tests")),
+    *((name, OWN) for name in ("config", "proto", "src", "tests", "conftest")),
     *((name, TAKEN) for name in ("logging", "test", "distutils", "annotationlib")),  # Python, once
     *((name, TAKEN) for name in ("grpc", "google", "h2", "typing-extensions")),  # to be imported
     *((name, TAKEN) for name in ("grpcio", "pyjwt", "pip", "colorama")),  # to be installed

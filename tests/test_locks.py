@@ -1,12 +1,14 @@
 """The locks: the same on every machine, and in step with each other."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 TEMPLATE = Path(__file__).parents[1]
+TOOLS = Path(sys.executable).parent
 SERVICE = TEMPLATE / "{{cookiecutter.service_name}}"
 LOCKS = [
     TEMPLATE / "requirements.lock",
@@ -41,3 +43,19 @@ def test_the_code_generator_is_not_newer_than_what_its_code_may_meet(bake):
     (generator,) = (n for n in project["dependency-groups"]["dev"] if n.startswith("grpcio-tools"))
     version = generator.removeprefix("grpcio-tools==")
     assert f"grpcio>={version}" in project["project"]["dependencies"]
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize(
+    "platform", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin"]
+)
+def test_everything_installs_without_a_compiler(tmp_path, run, platform, version):
+    wanted = ("--python-platform", platform, "--python-version", version, "--target", "nowhere")
+    sources = (
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "-r",
+        SERVICE / "requirements-dev.lock",
+    )
+    run(TOOLS / "uv", "pip", "install", "--dry-run", *wanted, *sources, cwd=tmp_path)
