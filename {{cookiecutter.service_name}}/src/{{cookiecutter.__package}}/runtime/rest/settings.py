@@ -30,10 +30,10 @@ class HttpLimits(Section):
     """Longest time that an answer waits for a reader who takes next to nothing."""
 
     idle_time: Annotated[Duration, PositiveTime] = timedelta(seconds=75)
-    """How long a connection without a request stays open; longer than what a proxy keeps its own."""
+    """How long a connection without a request stays open; a proxy should let go sooner."""
 
     connection_age: Annotated[Duration, PositiveTime] = timedelta(hours=1)
-    """When a connection is asked to end after its requests, so that clients spread over replicas."""
+    """When a connection is asked to end, so that clients spread over the replicas."""
 
     connections: Annotated[int, Positive] = 1000
     """Connections at once; one more is closed."""

@@ -1,0 +1,141 @@
+"""One client: what it sends goes to its protocol, and how long it may take for that."""
+
+import asyncio
+import math
+import random
+from contextlib import suppress
+from typing import Any, cast
+
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H2ProtocolAssumedError
+from hypercorn.typing import AppWrapper, ConnectionState
+
+from .h1 import FencedH1
+from .h2 import FencedH2
+from .line import Line
+from .listener import Listener
+from .progress import Progress
+from .tasks import Tasks
+
+READ_BYTES = 64 * 1024
+NEVER = math.inf
+
+
+class Connection:
+    """Reads from one client until it leaves, or has to."""
+
+    def __init__(
+        self, listener: Listener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        limits, self._loop = listener.limits, asyncio.get_running_loop()
+        now = self._loop.time()
+        self._listener, self._reader, self._writer = listener, reader, writer
+        self._line = Line(writer, Progress(limits.send_time.total_seconds(), now))
+        self._header_s = limits.header_time.total_seconds()
+        self._idle_s = limits.idle_time.total_seconds()
+        self._due = now + self._header_s  # when it is closed, unless a request comes
+        self._retire_at = now + limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
+        self._retired = self._discarding = False
+        self.tasks = Tasks(listener, self.abort)
+        self._protocol: FencedH1 | FencedH2 = self._chosen()
+
+    async def run(self) -> None:
+        """Serve the client."""
+        self._listener.connections.add(self)
+        try:
+            await self._protocol.initiate()
+            await self._read()
+        finally:
+            self._listener.connections.discard(self)
+            await self._protocol.handle(Closed())
+            self._line.abort()
+
+    def retire(self) -> None:
+        """Take no more requests; close as soon as those under way are answered."""
+        self._retired = True
+        if not self._protocol.retire():
+            self._close()
+
+    def abort(self) -> None:
+        """Drop the connection with all that is under way."""
+        self._line.abort()
+
+    def check(self, now: float) -> None:
+        """Do what is due."""
+        if self._line.stalled(now):
+            self._line.abort()
+        elif now >= self._due or (now >= self._retire_at and not self._retired):
+            self.retire()
+        self._protocol.check(now)
+
+    async def _read(self) -> None:
+        with suppress(OSError):  # the client has gone, which is no news
+            while data := await self._reader.read(READ_BYTES):
+                await self._take(data)
+
+    async def _take(self, data: bytes) -> None:
+        if self._discarding:
+            return
+        if self._due < NEVER and isinstance(self._protocol, FencedH1):
+            self._due = min(self._due, self._loop.time() + self._header_s)
+        try:
+            await self._protocol.handle(RawData(data))
+        except H2ProtocolAssumedError as preface:
+            self._protocol = self._h2()
+            await self._protocol.initiate()
+            await self._protocol.handle(RawData(preface.data))
+
+    async def _send(self, event: Event) -> None:
+        """Do what the protocol asks for."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Closed):
+            self._close()
+        elif isinstance(event, Updated):
+            self._note(idle=event.idle)
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            await self._line.write(data)
+        except ConnectionError:
+            await self._protocol.handle(Closed())
+
+    def _note(self, *, idle: bool) -> None:
+        self._due = self._loop.time() + self._idle_s if idle else NEVER
+        if idle and self._retired:
+            self._close()
+
+    def _close(self) -> None:
+        self._discarding = True
+        if self._protocol.body_under_way:
+            self._line.half_close()
+        else:
+            self._line.close()
+
+    def _chosen(self) -> FencedH1 | FencedH2:
+        """Return HTTP/2 if TLS has agreed on it; without TLS the first bytes tell."""
+        tls = self._writer.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() == "h2":
+            return self._h2()
+        return FencedH1(*self._parts())
+
+    def _h2(self) -> FencedH2:
+        return FencedH2(*self._parts(), line=self._line, limits=self._listener.limits)
+
+    def _parts(self) -> tuple[Any, ...]:
+        """Return what hypercorn makes a protocol of."""
+        return (
+            cast(AppWrapper, self._listener.app),
+            self._listener.config,
+            self._listener.context,
+            self.tasks,
+            ConnectionState({}),
+            self._writer.get_extra_info("ssl_object") is not None,
+            _address(self._writer.get_extra_info("peername")),
+            _address(self._writer.get_extra_info("sockname")),
+            self._send,
+        )
+
+
+def _address(name: tuple[Any, ...] | None) -> tuple[str, int] | None:
+    return (name[0], name[1]) if name else None

@@ -1,0 +1,54 @@
+"""HTTP/1.1 with bounds."""
+
+from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE
+
+import h11
+from hypercorn.events import Closed
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
+
+from .stream import FencedStream
+
+NO_MORE = 2**31
+PREFACE_BEGIN = b"PRI * HTTP/2.0\r\n\r\n"  # what h11 has read of it as a request (RFC 9113, 3.4)
+
+
+class FencedH1(H11Protocol):
+    """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
+
+    @property
+    def body_under_way(self) -> bool:
+        """Whether the client is in the middle of a request."""
+        return self.connection.their_state is h11.SEND_BODY
+
+    def retire(self) -> bool:
+        """Let the next answer be the last one; return whether one is under way."""
+        self.keep_alive_requests = NO_MORE  # hypercorn adds "connection: close" from here on
+        return self.stream is not None
+
+    def check(self, now: float) -> None:
+        """Nothing waits here that the connection does not know of."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.method == b"PRI" and event.target == b"*" and event.http_version == b"2.0":
+            raise H2ProtocolAssumedError(PREFACE_BEGIN + self.connection.trailing_data[0])
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers = list(request.headers)
+        size = sum(len(name) + len(value) for name, value in headers) + len(request.target)
+        if size > self.config.h11_max_incomplete_size:  # h11 itself counts an incomplete head only
+            await self._send_error_response(REQUEST_HEADER_FIELDS_TOO_LARGE)
+            await self.send(Closed())
+            return
+        self.stream = FencedStream(self, STREAM_ID)
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=headers,
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1

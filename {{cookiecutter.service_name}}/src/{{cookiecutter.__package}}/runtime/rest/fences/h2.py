@@ -1,0 +1,159 @@
+"""HTTP/2 with bounds."""
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+from h2 import events
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from hypercorn.events import Closed, Updated
+from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
+from hypercorn.utils import filter_pseudo_headers
+
+from ..settings import HttpLimits
+from .flood import Flood, cost
+from .frames import goaway
+from .line import LINGER_S, Line
+from .sending import Sending
+from .stream import FencedStream
+
+BUSY, IDLE = Updated(idle=False), Updated(idle=True)
+
+log = logging.getLogger("hypercorn.error")
+
+
+class FencedH2(Sending):
+    """HTTP/2 in which a late body, a flood or a stalled stream harms nobody else."""
+
+    def __init__(self, *parts: Any, line: Line, limits: HttpLimits) -> None:
+        super().__init__(*parts, line=line, limits=limits)
+        self._most_streams = limits.streams
+        self._flood = Flood(self._loop.time())
+        self._retired = False
+        self._early: set[int] = set()  # answered, while the client still sends
+
+    @property
+    def body_under_way(self) -> bool:
+        """Whether a client still sends what nobody wants any more."""
+        return bool(self._early)
+
+    def retire(self) -> bool:
+        """Refuse further requests; return whether some are under way."""
+        if not self._retired:
+            self._retired = True
+            self._say_goodbye(ErrorCodes.NO_ERROR)
+        return bool(self.streams)
+
+    def check(self, now: float) -> None:
+        """Break off answers that their reader does not take."""
+        for stream_id in self.stream_buffers:
+            outbox = self._outbox(stream_id)
+            if outbox is not None and outbox.stalled(now):
+                self.task_group.spawn(self._break_off, stream_id)
+
+    async def stream_send(self, event: Event) -> None:
+        """Send a part of an answer, or end its stream."""
+        if isinstance(event, StreamClosed):
+            await self._end_stream(event.stream_id)
+        else:
+            await super().stream_send(event)
+
+    async def _handle_events(self, received: list[events.Event]) -> None:
+        price = cost(received)
+        if price > 0 and self._flood.spent(price, self._loop.time(), self._line.sent):
+            log.warning("HTTP/2 flood from %s: connection closed", self.client)
+            self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
+            await self.send(Closed())
+            return
+        for event in received:
+            await self._handle_event(event)
+        await self._flush()
+
+    async def _handle_event(self, event: events.Event) -> None:
+        if isinstance(event, events.RequestReceived):
+            await self._create_stream(event)
+        elif isinstance(event, events.DataReceived):
+            await self._take_body(event)
+        elif isinstance(event, events.StreamEnded):
+            await self._take_end(event.stream_id)
+        else:
+            await super()._handle_events([event])
+
+    async def _create_stream(self, request: events.RequestReceived) -> None:
+        stream_id = request.stream_id
+        if self._retired or len(self.streams) >= self._most_streams:
+            self.connection.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        method, path = _request_line(request.headers)
+        stream = self.streams[stream_id] = FencedStream(self, stream_id, self._give_window)
+        await stream.handle(
+            Request(
+                stream_id=stream_id,
+                headers=filter_pseudo_headers(request.headers),
+                http_version="2",
+                method=method,
+                raw_path=path,
+                state=self.connection_state,
+            )
+        )
+        await self.send(BUSY)
+
+    async def _take_body(self, data: events.DataReceived) -> None:
+        stream, unused = self.streams.get(data.stream_id), data.flow_controlled_length
+        if stream is not None and not stream.closed:
+            unused -= len(data.data)  # the padding; the rest is given back when it is read
+            await stream.handle(Body(stream_id=data.stream_id, data=data.data))
+        if unused:
+            self.connection.acknowledge_received_data(unused, data.stream_id)
+
+    async def _take_end(self, stream_id: int) -> None:
+        self._early.discard(stream_id)
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            await stream.handle(EndBody(stream_id=stream_id))
+
+    async def _give_window(self, stream_id: int, size: int) -> None:
+        if not self.closed:
+            self.connection.acknowledge_received_data(size, stream_id)
+            await self._flush()
+
+    async def _priority_updated(self, event: events.PriorityUpdated) -> None:
+        """Ignore it (RFC 9113, 5.3.2); in hypercorn a thousand of them end the connection."""
+
+    async def _close_stream(self, stream_id: int) -> None:
+        await super()._close_stream(stream_id)
+        await self._drop_outbox(stream_id)
+
+    async def _end_stream(self, stream_id: int) -> None:
+        stream = self.streams.get(stream_id)
+        if not isinstance(stream, FencedStream):
+            return
+        await self._close_stream(stream_id)
+        if not stream.answered:
+            self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
+        elif not stream.body_ended:  # RFC 9113, 8.1; at once, some clients lose the answer
+            self._early.add(stream_id)
+            self._loop.call_later(LINGER_S, self._reset, stream_id, ErrorCodes.NO_ERROR)
+        await self.send(BUSY if self.streams else IDLE)
+
+    async def _break_off(self, stream_id: int) -> None:
+        self._reset(stream_id, ErrorCodes.CANCEL)
+        await self._close_stream(stream_id)
+        await self.send(BUSY if self.streams else IDLE)
+
+    def _reset(self, stream_id: int, code: ErrorCodes) -> None:
+        self._early.discard(stream_id)
+        with suppress(ProtocolError):  # the stream has ended meanwhile
+            self.connection.reset_stream(stream_id, code)
+        self._push()
+
+    def _say_goodbye(self, code: ErrorCodes) -> None:
+        self._push()
+        self._line.push(goaway(self.connection.highest_inbound_stream_id, code))
+
+
+def _request_line(headers: list[tuple[bytes, bytes]]) -> tuple[str, bytes]:
+    """Return method and path; CONNECT has no path (RFC 9113, 8.5)."""
+    fields = dict(headers[:5])  # pseudo header fields come first
+    return fields[b":method"].decode("latin-1").upper(), fields.get(b":path", b"")

@@ -1,0 +1,18 @@
+"""Whether a reader still takes what is sent to it."""
+
+MIN_BYTES_PER_S = 240  # as Kestrel's MinResponseDataRate: below it, nobody is reading
+
+
+class Progress:
+    """Watches a counter of sent bytes, at every look of a timer instead of at every write."""
+
+    __slots__ = ("_limit_s", "_sent", "_since")
+
+    def __init__(self, limit_s: float, now: float) -> None:
+        self._limit_s, self._since, self._sent = limit_s, now, 0
+
+    def stalled(self, now: float, sent: int, *, waiting: bool) -> bool:
+        """Return whether something waits and less than the least rate has left for `limit_s`."""
+        if not waiting or sent - self._sent >= MIN_BYTES_PER_S * self._limit_s:
+            self._since, self._sent = now, sent
+        return now - self._since > self._limit_s

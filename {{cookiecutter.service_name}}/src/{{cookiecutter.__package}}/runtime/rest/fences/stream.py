@@ -1,0 +1,157 @@
+"""One request: its body waits here for the application, and its answer goes out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http.client import BAD_REQUEST, INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE
+from typing import Any, cast
+from urllib.parse import unquote
+
+from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.typing import HTTPScope
+from starlette.types import ASGIApp, Message
+
+from .tasks import Tasks
+
+ROOM_BYTES = 64 * 1024  # of a body that nobody reads; at least the window of an HTTP/2 stream
+
+Taken = Callable[[int, int], Awaitable[None]]
+
+
+class FencedStream(HTTPStream):
+    """A request that never holds up its connection, and whose handler can be cut.
+
+    hypercorn puts the body into a queue of ten parts: who answers early leaves that full, and then
+    neither the connection nor the handler ever ends.
+    """
+
+    def __init__(
+        self, protocol: H11Protocol | H2Protocol, stream_id: int, taken: Taken | None = None
+    ) -> None:
+        super().__init__(
+            protocol.app,
+            protocol.config,
+            protocol.context,
+            protocol.task_group,
+            protocol.ssl,
+            protocol.client,
+            protocol.server,
+            protocol.stream_send,
+            stream_id,
+        )
+        self.body_ended = False
+        self._taken = taken
+        self._body = bytearray()
+        self._body_told = False
+        self._changed: asyncio.Event | None = None
+        self._handler: asyncio.Task[None] | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the whole answer has been handed over."""
+        return self.state is ASGIHTTPState.CLOSED
+
+    async def handle(self, event: Event) -> None:
+        """Take what the client has sent, or that it has left."""
+        if self.closed:
+            return
+        if isinstance(event, Request):
+            await self._begin(event)
+        elif isinstance(event, Body):
+            await self._add(event.data)
+        elif isinstance(event, EndBody):
+            self.body_ended = True
+            self._note_change()
+        elif isinstance(event, StreamClosed):
+            self.closed = True
+            self._note_change()
+            await self._give_back()
+
+    async def _begin(self, request: Request) -> None:
+        path, _, query = request.raw_path.partition(b"?")
+        self.scope = _scope(self, request, path, query)
+        self.start_time = 0.0  # hypercorn's access log is not used
+        if not request.raw_path.isascii():
+            await self._send_error_response(BAD_REQUEST)
+            self.closed = True
+            return
+        self.scope["path"] = unquote(path.decode("ascii"))
+        assert isinstance(self.task_group, Tasks)
+        self._handler = self.task_group.spawn_handler(self._run())
+
+    async def _run(self) -> None:
+        app = cast(ASGIApp, self.app)  # hypercorn only hands it on
+        try:
+            await app(cast(Any, self.scope), self._receive, self._respond)
+        finally:
+            await self.app_send(None)
+
+    async def _receive(self) -> Message:
+        while not (self._body or self.closed or (self.body_ended and not self._body_told)):
+            await self._change()
+        if self.closed:
+            return {"type": "http.disconnect"}
+        body = bytes(self._body)
+        await self._give_back()
+        self._body_told = self.body_ended
+        return {"type": "http.request", "body": body, "more_body": not self.body_ended}
+
+    async def _send_error_response(self, status_code: int) -> None:
+        cut = status_code == INTERNAL_SERVER_ERROR and self.context.terminated.is_set()
+        await super()._send_error_response(SERVICE_UNAVAILABLE if cut else status_code)
+
+    def _respond(self, message: Message) -> Awaitable[None]:
+        if self.closed and not self.answered:
+            return self._leave()
+        return self.app_send(cast(Any, message))
+
+    async def _leave(self) -> None:
+        """End a handler that still answers, although its client has gone."""
+        if self._handler is not None:
+            self._handler.cancel()
+        await asyncio.sleep(0)
+
+    async def _add(self, data: bytes) -> None:
+        self._body += data
+        self._note_change()
+        while len(self._body) > ROOM_BYTES and not self.closed:
+            await self._change()
+
+    async def _give_back(self) -> None:
+        """Empty the room that the body takes; an HTTP/2 client may then send as much again."""
+        size = len(self._body)
+        self._body.clear()
+        if size:
+            self._note_change()
+            if self._taken is not None:
+                await self._taken(self.stream_id, size)
+
+    async def _change(self) -> None:
+        self._changed = self._changed or asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _note_change(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+
+def _scope(stream: FencedStream, request: Request, path: bytes, query: bytes) -> HTTPScope:
+    return {
+        "type": "http",
+        "asgi": {"spec_version": "2.3", "version": "3.0"},
+        "http_version": request.http_version,
+        "method": request.method,
+        "scheme": stream.scheme,
+        "path": "",
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": request.headers,
+        "client": stream.client,
+        "server": stream.server,
+        "state": cast(Any, request.state.copy()),
+        "extensions": {},
+    }
