@@ -1,7 +1,8 @@
 """What settings are made of: sections, durations, sizes, ports, and who the service is."""
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_settings import (
@@ -26,6 +27,7 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
         validate_default=False,
+        defer_build=True,  # `load` builds all at once, and names the field whose type is unknown
     )
 
 
@@ -49,6 +51,16 @@ class SettingsRoot(BaseSettings, Section):
 
     service: Identity
     """Who this service is."""
+
+    _read_again: Callable[[], Self] | None = None
+
+    def reload(self) -> Self:
+        """Return what the same files, variables and arguments say now; raises SettingsError."""
+        return self._read_again() if self._read_again else self
+
+    def warnings(self) -> Sequence[str]:
+        """Return a line for each thing that is allowed, but most likely not meant."""
+        return ()
 
     @classmethod
     def settings_customise_sources(

@@ -69,7 +69,8 @@ class Quantity(ABC):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"type": "string", "pattern": cls.pattern, "examples": list(cls.examples)}
+        examples = list(cls.examples)
+        return {"type": "string", "pattern": cls.pattern, "examples": examples, "x-kind": cls.noun}
 
 
 class WrittenDuration(Quantity):
@@ -111,7 +112,7 @@ class WrittenSize(Quantity):
     units: ClassVar[Mapping[str, int]] = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
     usual = "B"
     pattern = r"^([0-9]{1,9}(\.[0-9]{1,9})?(GiB|MiB|KiB|B))+$"
-    examples = ("4MiB", "512KiB", "100B")
+    examples = ("100B", "512KiB", "4MiB")
 
     @classmethod
     def read(cls, value: object) -> object:

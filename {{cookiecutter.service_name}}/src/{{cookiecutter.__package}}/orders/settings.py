@@ -1,0 +1,14 @@
+"""What the orders can be told."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ..runtime.settings import Section
+
+
+class OrdersSettings(Section):
+    """How orders are listed."""
+
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Orders in one page of a list."""

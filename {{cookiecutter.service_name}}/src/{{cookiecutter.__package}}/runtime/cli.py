@@ -1,0 +1,144 @@
+"""The command line: `run`, `config ...`, and what else the service brings along."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import FatalError, SettingsError
+from .settings import Loaded, SettingsRoot, Sources, load
+from .settings.reference import reference
+from .settings.schema import json_schema
+from .settings.show import as_json, as_text
+
+
+class Invocation(NamedTuple):
+    """What was asked for, and the settings that it is about."""
+
+    arguments: argparse.Namespace
+    model: type[SettingsRoot]
+    sources: Sources
+
+    def load(self) -> Loaded[Any]:
+        """Return the settings in force; raises SettingsError."""
+        return load(self.model, self.sources)
+
+
+class Command(NamedTuple):
+    """A subcommand; `run` returns the exit status, and raises SettingsError or FatalError."""
+
+    name: str
+    summary: str
+    run: Callable[[Invocation], int]
+    add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None
+
+
+def main(
+    model: type[SettingsRoot],
+    run: Callable[[Any], int],
+    commands: Sequence[Command] = (),
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Do what the command line says; return 0, or 1 if it failed, or 2 for settings and usage."""
+    package = model.__module__.partition(".")[0]
+    serve = Command("run", "serve until SIGINT or SIGTERM", lambda call: run(call.load().settings))
+    parsed = _parser(package, [serve, *commands]).parse_args(arguments)
+    invocation = Invocation(parsed, model, _sources(package, parsed))
+    try:
+        status: int = parsed.run(invocation)
+        sys.stdout.flush()
+    except SettingsError as error:
+        return _fail(2, *error.mistakes)
+    except FatalError as error:
+        return _fail(1, f"{invocation.sources.program}: {' '.join(str(error).split())}")
+    except BrokenPipeError:  # `config reference | head`: nobody wants the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _fail(status: int, *lines: str) -> int:
+    print(*lines, sep="\n", file=sys.stderr)
+    return status
+
+
+def _parser(package: str, commands: Sequence[Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(Sources(package).program, allow_abbrev=False)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in commands:
+        _add(subparsers, command, package)
+    config = subparsers.add_parser("config", help="check and show the settings")
+    config_subparsers = config.add_subparsers(metavar="COMMAND", required=True)
+    for command in _config_commands():
+        _add(config_subparsers, command, package)
+    return parser
+
+
+def _add(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    command: Command,
+    package: str,
+) -> None:
+    parser = subparsers.add_parser(
+        command.name, help=command.summary, description=command.summary, allow_abbrev=False
+    )
+    parser.set_defaults(run=command.run)
+    command.add_arguments(parser)
+    name = package.upper()
+    group = parser.add_argument_group("settings")
+    group.add_argument("--env", default="", help=f"environment; else {name}_ENV, else development")
+    group.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="folder")
+    group.add_argument("--secrets", type=Path, metavar="DIR", help=f"folder; else {name}_SECRETS")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="such as http.port=8080"
+    )
+
+
+def _sources(package: str, parsed: argparse.Namespace) -> Sources:
+    return Sources(package, parsed.config, parsed.env, parsed.set, parsed.secrets)
+
+
+def _check(invocation: Invocation) -> int:
+    settings = invocation.load().settings
+    for warning in settings.warnings():
+        print(f"{invocation.sources.program}: warning: {warning}", file=sys.stderr)
+    _print(f"the settings for {invocation.sources.chosen_environment} are right")
+    return 0
+
+
+def _show(invocation: Invocation) -> int:
+    write = as_json if invocation.arguments.json else as_text
+    _print(write(invocation.load()))
+    return 0
+
+
+def _schema(invocation: Invocation) -> int:
+    _print(json.dumps(json_schema(invocation.model), indent=2))
+    return 0
+
+
+def _reference(invocation: Invocation) -> int:
+    _print(reference(invocation.model))
+    return 0
+
+
+def _json_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def _config_commands() -> tuple[Command, ...]:
+    return (
+        Command("check", "name every mistake in the settings", _check),
+        Command("show", "show each value and where it came from", _show, _json_flag),
+        Command("schema", "print the JSON Schema of the settings", _schema),
+        Command("reference", "print every setting there is, as commented TOML", _reference),
+    )
+
+
+def _print(text: str) -> None:
+    """Print `text`, whatever the terminal can write."""
+    encoding = sys.stdout.encoding
+    print(text.encode(encoding, "backslashreplace").decode(encoding).rstrip("\n"))

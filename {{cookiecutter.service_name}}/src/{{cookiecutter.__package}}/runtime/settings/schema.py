@@ -1,0 +1,28 @@
+"""JSON Schema of the settings, for editors and for the reference."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
+
+from .quantities import Quantity
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema of what `model` reads, with durations and sizes as people write."""
+    schema = model.model_json_schema(schema_generator=_WrittenDefaults)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+class _WrittenDefaults(GenerateJsonSchema):
+    def get_default_value(self, schema: WithDefaultSchema) -> Any:
+        """Return a default of 5 seconds as "5s", not as ISO 8601 writes it."""
+        default = super().get_default_value(schema)
+        inner: Any = schema
+        while "schema" in inner and "serialization" not in inner:
+            inner = inner["schema"]
+        write = inner.get("serialization", {}).get("function")
+        owner = getattr(write, "__self__", None)
+        written = isinstance(owner, type) and issubclass(owner, Quantity)
+        return write(default) if written and default is not None else default

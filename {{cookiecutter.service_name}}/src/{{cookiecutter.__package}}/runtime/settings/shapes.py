@@ -1,0 +1,140 @@
+"""What a settings type can hold: models, dataclasses, TypedDicts and dicts looked at alike."""
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from pydantic import BaseModel
+
+KeyPath = tuple[str | int, ...]  # ("logs", "levels", "order_book.orders"), ("orders", "tags", 0)
+
+
+def alternatives(kind: Any) -> list[Any]:
+    """Return what `kind` may be, without `Annotated`, `None` and names for types."""
+    if hasattr(kind, "__value__"):  # `type Name = ...`
+        return alternatives(kind.__value__)
+    if get_origin(kind) is Annotated:
+        return alternatives(get_args(kind)[0])
+    if get_origin(kind) in {Union, types.UnionType}:
+        return [each for member in get_args(kind) for each in alternatives(member)]
+    return [] if kind in {None, types.NoneType} else [kind]
+
+
+def fields(kind: Any) -> dict[str, Any]:
+    """Return the keys that a table of this kind may have, each with its own kind."""
+    return {key: inner for each in alternatives(kind) for key, inner in _fields_of(each)}
+
+
+def _fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            yield _key(name, field.validation_alias or field.alias), field.annotation
+    elif dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        yield from ((each.name, hints[each.name]) for each in dataclasses.fields(kind) if each.init)
+    elif is_typeddict(kind):
+        yield from get_type_hints(kind).items()
+
+
+def _key(name: str, alias: object) -> str:
+    return alias if isinstance(alias, str) else name
+
+
+def open_to_any_key(kind: Any) -> bool:
+    """Tell whether a table of this kind takes keys that it does not name."""
+    return any(
+        not isinstance(each, type)
+        or not (issubclass(each, BaseModel) or dataclasses.is_dataclass(each) or is_typeddict(each))
+        or (issubclass(each, BaseModel) and each.model_config.get("extra") == "allow")
+        for each in alternatives(kind)
+    )
+
+
+def entry(kind: Any) -> Any:
+    """Return the kind of the values of a dict, or of the items of a list; None if it is neither."""
+    for each in alternatives(kind):
+        arguments = get_args(each)
+        origin = get_origin(each)
+        if arguments and isinstance(origin, type) and issubclass(origin, Mapping | Sequence | set):
+            return arguments[1] if issubclass(origin, Mapping) else arguments[0]
+    return None
+
+
+def inside(kind: Any, part: str | int) -> Any:
+    """Return the kind of what `part` names in a table or list of this kind; None if unknown."""
+    return fields(kind).get(str(part)) or entry(kind)
+
+
+def at(kind: Any, path: KeyPath) -> Any:
+    """Return the kind of the value at `path`; None if nobody knows."""
+    for part in path:
+        kind = inside(kind, part)
+    return kind
+
+
+def with_joined_keys(value: Any, kind: Any) -> Any:
+    """Return `value` with `a.b = 1` as one key, "a.b", where a table maps names to plain values."""
+    if not isinstance(value, dict):
+        return value
+    if _maps_to_plain(kind):
+        return dict(_joined("", value))
+    return {key: with_joined_keys(inner, inside(kind, key)) for key, inner in value.items()}
+
+
+def _maps_to_plain(kind: Any) -> bool:
+    plain = entry(kind) if get_origin(next(iter(alternatives(kind)), None)) is dict else None
+    return plain not in {None, Any, object} and not fields(plain) and entry(plain) is None
+
+
+def _joined(prefix: str, table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _joined(f"{prefix}{key}.", value)
+        else:
+            yield prefix + key, value
+
+
+def members(value: Any) -> Iterator[tuple[str | int, Any]]:
+    """Yield what is in a table or a list, with its key or index."""
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from enumerate(value)
+
+
+def held(value: Any, path: KeyPath) -> bool:
+    """Tell whether nested tables and lists hold something at `path`."""
+    for part in path:
+        inner = dict(members(value))
+        if part not in inner:
+            return False
+        value = inner[part]
+    return True
+
+
+def paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Yield the path of every table, list, item and value, outermost first."""
+    for part, below in members(value):
+        yield (*path, part)
+        yield from paths(below, (*path, part))
+
+
+def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield each value that is no table, and each empty table, with its path."""
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from leaves(inner, (*path, str(key)))
+
+
+def dotted(path: KeyPath) -> str:
+    """Return `path` as TOML writes it."""
+    return ".".join(_part(part) for part in path)
+
+
+def _part(part: str | int) -> str:
+    text = str(part)
+    bare = text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+    return text if bare else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
