@@ -53,6 +53,7 @@ Token = Annotated[
         examples=["18c2b7a4f1d03e5a"],
     ),
 ]
+Count = Annotated[int, Field(ge=0, examples=[3])]
 Cents = Annotated[int, Field(description=f"Hundredths of one {CURRENCY}.", examples=[1234])]
 
 
@@ -125,8 +126,8 @@ class OrderPage:
 class Imported:
     """How many orders were `created`, and how many were there already under their key."""
 
-    created: int
-    existing: int
+    created: Count
+    existing: Count
 
 
 class Watched(NamedTuple):

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from ..runtime.faults import problems
-from ..runtime.rest.lines import LinesResponse, begun, lines, of_lines
+from ..runtime.rest.contents import of_events, of_lines
+from ..runtime.rest.lines import LinesResponse, begun, lines
 from .domain import (
     Imported,
     NewOrder,
@@ -66,7 +67,9 @@ def _add_streams(router: APIRouter, orders: Orders) -> None:
     ) -> AsyncIterator[Watched]:
         return await orders.watch(WatchRequest(resume_token=last_event_id or resume_token))
 
-    @router.get(":watch", response_class=EventSourceResponse)
+    @router.get(
+        ":watch", response_class=EventSourceResponse, responses={200: of_events(Order, Token)}
+    )
     async def watch_orders(
         news: Annotated[AsyncIterator[Watched], Depends(watched)],
     ) -> AsyncIterator[ServerSentEvent]:

@@ -46,6 +46,7 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document.get("paths", {}).values():
         for operation in operations.values():
             _document_errors(operation["responses"])
+            _keep_to_3_1(operation["responses"])
     return document
 
 
@@ -53,6 +54,14 @@ def _document_errors(responses: dict[str, Any]) -> None:
     if responses.pop(FRAMEWORK_ERROR, None):
         responses |= _as_text(faults.problems(400))
     responses["default"] = {**faults.problems(500)[500], "description": "Any other error"}
+
+
+def _keep_to_3_1(responses: dict[str, Any]) -> None:
+    """Remove the word of OpenAPI 3.2 with which FastAPI describes the items of a stream."""
+    for answer in responses.values():
+        for content in answer.get("content", {}).values():
+            items = content.pop("itemSchema", {})
+            content.setdefault("schema", items)
 
 
 def _as_text(answers: dict[int | str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Newline-delimited JSON: read as it arrives, answered line by line while it still arrives."""
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 from ..errors import ResourceExhaustedError, ServiceError
 from ..faults import problem
 from ..validation import parsed
+from .contents import LINES
 
 T = TypeVar("T")
 
-MEDIA_TYPE = "application/jsonl"
 LINE_BYTES = 64 * 1024
 
 
@@ -36,11 +36,6 @@ async def begun(items: AsyncIterator[T]) -> AsyncIterator[T]:
     return _chained(first, items)
 
 
-def of_lines(kind: type[Any]) -> dict[str, Any]:
-    """Return what OpenAPI calls the content of a body that has a `kind` on each line."""
-    return {"content": {MEDIA_TYPE: {"schema": TypeAdapter(kind).json_schema()}}}
-
-
 class LinesResponse(StreamingResponse):
     """Sends dataclasses, a line for each; an error in the midst becomes a problem, the last line.
 
@@ -48,7 +43,7 @@ class LinesResponse(StreamingResponse):
     waits for the caller to hang up, which the reader notices as well.
     """
 
-    media_type = MEDIA_TYPE
+    media_type = LINES
 
     def __init__(self, kind: type[T], items: AsyncIterable[T]) -> None:
         super().__init__(_written(TypeAdapter(kind), items))
