@@ -2,6 +2,7 @@
 
 from .settings import TracesSettings
 from .spans import span
+from .traced import profiled, traced
 from .tracing import Tracing, tracing
 
-__all__ = ["TracesSettings", "Tracing", "span", "tracing"]
+__all__ = ["TracesSettings", "Tracing", "profiled", "span", "traced", "tracing"]

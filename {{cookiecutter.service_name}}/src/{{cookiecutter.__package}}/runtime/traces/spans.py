@@ -1,39 +1,66 @@
 """Spans of one's own; in a call that is not traced they cost next to nothing."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from ..calls.call import current
+from ..errors import ServiceError
+from .server_attributes import FIRST_SERVER_ERROR
 from .server_span import record_first
 
-_tracer = trace.get_tracer("runtime.traces.spans")
+_tracer = trace.get_tracer("runtime.traces")
+
+
+def is_traced() -> bool:
+    """Tell whether spans are of use here: not in a call that was not sampled."""
+    call = current.get()
+    return call is None or call.sampled
+
+
+def start(name: str, attributes: dict[str, Any]) -> Span:
+    """Start a span below the current one; whoever starts it ends it."""
+    return _tracer.start_span(name, attributes=attributes)
+
+
+def using(opened: Span) -> AbstractContextManager[Span]:
+    """Make `opened` the current span."""
+    return trace.use_span(opened, record_exception=False, set_status_on_exception=False)
 
 
 @contextmanager
 def span(name: str, **attributes: Any) -> Iterator[Span]:
     """Show the lines that it encloses as a span of the call under way."""
-    call = current.get()
-    if call is not None and not call.sampled:
+    if not is_traced():
         yield INVALID_SPAN
         return
-    with _tracer.start_as_current_span(
-        name, attributes=attributes, record_exception=False, set_status_on_exception=False
-    ) as opened:
-        try:
-            yield opened
-        except Exception as error:
-            fail(opened, error)
-            raise
+    opened = start(name, attributes)
+    with ending(opened), using(opened):
+        yield opened
+
+
+@contextmanager
+def ending(opened: Span) -> Iterator[None]:
+    """End the span, failed if what it encloses fails."""
+    try:
+        yield
+    except Exception as error:
+        fail(opened, error)
+        raise
+    finally:
+        opened.end()
 
 
 def fail(failed: Span, error: Exception) -> None:
-    """Mark a span as failed; only the innermost one tells the whole story."""
+    """Mark a span as failed; an error that is meant for the caller is no failure of ours."""
+    if isinstance(error, ServiceError) and error.status < FIRST_SERVER_ERROR:
+        failed.set_attribute("error.type", error.code)
+        return
     kind = type(error).__name__
-    failed.set_status(Status(StatusCode.ERROR, f"{kind}: {error}"))
     failed.set_attribute("error.type", kind)
-    if record_first(error):
+    failed.set_status(Status(StatusCode.ERROR, f"{kind}: {error}"))
+    if record_first(error):  # the spans around this one need not tell it again
         failed.record_exception(error)

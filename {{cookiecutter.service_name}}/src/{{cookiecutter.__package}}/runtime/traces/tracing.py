@@ -9,18 +9,22 @@ from opentelemetry import context as otel
 from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from ..calls.call import Call, Transport
+from ..logs.redact import Redactor
+from ..logs.settings import RedactSettings
 from ..settings import Identity
+from .automatic import automatic
 from .decision import Decision
-from .destination import make_outbox
+from .export import Outbox, make_outbox
 from .headers import Get
 from .in_force import in_force
-from .outbox import Outbox
 from .propagation import Propagator
 from .provider import Spans, above, make_provider, opening
+from .redaction import Redaction
 from .server_attributes import is_failure, name_of
 from .server_span import server_span
 from .settings import TracesSettings
@@ -90,6 +94,10 @@ class Tracing:
         """Add what the next service is told, also that nothing is traced."""
         headers.update(self.propagator.outgoing())
 
+    def add(self, processor: SpanProcessor) -> None:
+        """Show `processor` each span that is complete."""
+        self._spans.add(processor)
+
     def set_sample_ratio(self, ratio: float) -> None:
         """Trace this part of the calls from now on, 0 to 1."""
         self._decision.set_ratio(ratio)
@@ -111,14 +119,17 @@ class Tracing:
 
 
 @contextmanager
-def tracing(settings: TracesSettings, identity: Identity) -> Iterator[Tracing]:
+def tracing(
+    settings: TracesSettings, identity: Identity, redact: RedactSettings | None = None
+) -> Iterator[Tracing]:
     """Make the spans of this process ours until the end; raises StartupError."""
-    outbox = make_outbox(settings, identity)
+    redaction = Redaction(Redactor(redact or RedactSettings()))
+    outbox = make_outbox(settings, identity, redaction)
     ours = Tracing(settings, resource_of(identity), outbox)
     before = get_global_textmap()
     set_global_textmap(ours.propagator)
     try:
-        with in_force(ours.provider):
+        with in_force(ours.provider), automatic(settings.functions):
             yield ours
     finally:
         set_global_textmap(before)

@@ -8,9 +8,10 @@ from typing import NamedTuple, Protocol
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
+from ..redaction import Redaction
 from .report import Report
 
-PAUSE_S = 5.0  # between two attempts while nobody takes the spans
+PAUSE_S = 3.0  # between two attempts while nobody takes the spans
 
 
 class UndeliveredError(Exception):
@@ -37,11 +38,19 @@ class Bounds(NamedTuple):
     delay_s: float = 1.0
 
 
+class Way(NamedTuple):
+    """What takes the spans, and what hears when it does not."""
+
+    exporting: Exporting
+    report: Report
+
+
 class Outbox(SpanProcessor):
     """Takes every span that has ended; a full queue drops its oldest."""
 
-    def __init__(self, exporting: Exporting, report: Report, bounds: Bounds) -> None:
-        self._exporting, self._report, self._bounds = exporting, report, bounds
+    def __init__(self, way: Way, redaction: Redaction, bounds: Bounds) -> None:
+        self._exporting, self._report = way
+        self._redaction, self._bounds = redaction, bounds
         self._queue: deque[ReadableSpan] = deque()
         self._lock = threading.Lock()
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -91,7 +100,7 @@ class Outbox(SpanProcessor):
 
     def _send(self, batch: list[ReadableSpan]) -> bool:
         try:
-            self._exporting.send(batch)
+            self._exporting.send([self._redaction.redacted(span) for span in batch])
         except UndeliveredError as error:
             self._return(batch if error.again else [], dropped=0 if error.again else len(batch))
             self._report.failed(str(error), len(self._queue))

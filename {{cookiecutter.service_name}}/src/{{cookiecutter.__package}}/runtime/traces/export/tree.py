@@ -1,0 +1,64 @@
+"""One trace as people read it: a tree of its spans, with durations, failures in red."""
+
+from collections.abc import Iterator, Sequence
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
+
+from ..redaction import CONVENTIONAL
+
+KINDS = {SpanKind.SERVER: "server", SpanKind.CLIENT: "client"}
+BOLD, DIM, RED, GREEN, PLAIN = "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[0m"
+SECOND_NS = 1_000_000_000
+LAST, OTHER, BELOW_LAST, BELOW_OTHER = "└─ ", "├─ ", "   ", "│  "
+# Attributes of conventions that a developer asks for first; of one's own all are shown.
+TELLING = ("http.response.status_code", "rpc.response.status_code")
+
+
+def tree(spans: Sequence[ReadableSpan], *, coloured: bool) -> str:
+    """Return the spans of one trace as lines of text."""
+    known = {span.context.span_id for span in spans}
+    below: dict[int, list[ReadableSpan]] = {}
+    for span in sorted(spans, key=lambda span: span.start_time or 0):
+        parent = span.parent.span_id if span.parent else 0
+        below.setdefault(parent if parent in known else 0, []).append(span)
+    title = _painted(f"trace {format_trace_id(spans[0].context.trace_id)}", DIM, coloured)
+    return "\n".join((title, *_branches(0, below, "", coloured))) + "\n"
+
+
+def _branches(
+    parent: int, below: dict[int, list[ReadableSpan]], margin: str, coloured: bool
+) -> Iterator[str]:
+    children = below.get(parent, [])
+    for child in children:
+        is_last = child is children[-1]
+        yield margin + (LAST if is_last else OTHER) + _line(child, coloured)
+        deeper = margin + (BELOW_LAST if is_last else BELOW_OTHER)
+        yield from _branches(child.context.span_id, below, deeper, coloured)
+
+
+def _line(span: ReadableSpan, coloured: bool) -> str:
+    failed = span.status.status_code is StatusCode.ERROR
+    name = _painted(span.name, RED if failed else BOLD, coloured)
+    time = _painted(_duration((span.end_time or 0) - (span.start_time or 0)), GREEN, coloured)
+    told = " ".join(filter(None, (KINDS.get(span.kind, ""), *_told(span))))
+    failure = _painted(span.status.description or "", RED, coloured) if failed else ""
+    return "  ".join(filter(None, (name, time, _painted(told, DIM, coloured), failure)))
+
+
+def _told(span: ReadableSpan) -> Iterator[str]:
+    for key, value in (span.attributes or {}).items():
+        if key in TELLING:
+            yield str(value)
+        elif not key.startswith(CONVENTIONAL):
+            yield f"{key}={value!s}"
+
+
+def _duration(nanoseconds: int) -> str:
+    if nanoseconds < SECOND_NS:
+        return f"{nanoseconds / 1e6:.2f} ms"
+    return f"{nanoseconds / SECOND_NS:.2f} s"
+
+
+def _painted(text: str, colour: str, coloured: bool) -> str:
+    return f"{colour}{text}{PLAIN}" if coloured and text else text
