@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..calls.call import Call
+from .redact import without_tokens
 
 LOGGER = "access"
 WARNINGS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
@@ -24,7 +25,7 @@ def message_of(call: Call) -> str:
     """Return what was called, how it ended and how long it took."""
     took = f"{call.duration_ns / 1e6:.1f} ms"
     if call.transport == "http":
-        return f"{call.method} {call.path} {call.status} {took}"
+        return f"{call.method} {without_tokens(call.path)} {call.status} {took}"
     return f"{call.method} {call.code} {took}"
 
 
@@ -56,7 +57,7 @@ def _http(call: Call) -> dict[str, Any]:
         "http.request.method": call.method,
         "http.response.status_code": call.status,
         "http.route": call.route,
-        "url.path": call.path,
+        "url.path": without_tokens(call.path),
         "rpc.response.status_code": call.code,
     }
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 
 from . import ecs, text
 from .background import Background
+from .kinds import ConsoleSink
 from .line import Line
-from .settings import ConsoleSink
 from .sink import Sink
 
 PIPE_BUF = 4096  # a pipe that is ready for writing takes as much at once (POSIX: at least 512)
-BACKLOG_BYTES = 8 << 20
 
 
 class Console(Sink):
@@ -21,17 +20,17 @@ class Console(Sink):
 
     outward = False
 
-    def __init__(self, name: str, settings: ConsoleSink) -> None:
-        super().__init__(name, settings)
+    def __init__(self, name: str, settings: ConsoleSink, alarm: threading.Event) -> None:
+        super().__init__(name, settings, alarm)
         self._fd = os.dup(getattr(sys, f"__{settings.stream}__").fileno())
         self._form = _form(settings, os.isatty(self._fd))
         self._lock = threading.Lock()
-        self._backlog = Background(name, self._write_all, BACKLOG_BYTES)
+        self._backlog = Background(name, self._write_all, settings.queue_size, self.losses)
 
     def put(self, line: Line) -> None:
         data = self._form(line)
         with self._lock:
-            if len(data) > PIPE_BUF or not self._backlog.idle or not self._ready():
+            if len(data) > PIPE_BUF or self._backlog.waiting or not self._is_ready():
                 self._backlog.put(data)
             else:
                 self._write(data)
@@ -42,22 +41,14 @@ class Console(Sink):
     def close(self) -> None:
         self._backlog.close()
 
-    @property
-    def dropped(self) -> int:
-        return self._backlog.dropped
-
-    @property
-    def trouble(self) -> str:
-        return self._backlog.trouble
-
-    def _ready(self) -> bool:
+    def _is_ready(self) -> bool:
         return bool(select.select((), (self._fd,), (), 0)[1])
 
     def _write(self, data: bytes) -> None:
         try:
             os.write(self._fd, data)
-        except OSError:  # nobody reads any more: the queue counts what is lost
-            self._backlog.put(data)
+        except OSError as error:  # nobody reads any more
+            self.losses.add(1, str(error))
 
     def _write_all(self, batch: Sequence[bytes]) -> None:
         data = b"".join(batch)

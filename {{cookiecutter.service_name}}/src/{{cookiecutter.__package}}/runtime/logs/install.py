@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -12,8 +13,15 @@ from ..settings import Identity
 from . import ecs
 from .bridge import bridging
 from .console import Console
+from .file import File
+from .hook import HookedSink
+from .kinds import ConsoleSink, FileSink, HookSink
+from .kinds import Sink as SinkSettings
 from .levels import Levels
 from .logs import Logs
+from .redact import Redactor
+from .remote import Remote
+from .reporter import Reporter
 from .settings import LogsSettings
 from .sink import Sink
 
@@ -26,11 +34,14 @@ FLUSH_S = 3.0
 @contextmanager
 def logging_to(settings: LogsSettings, identity: Identity) -> Iterator[Logs]:
     """Log to the sinks of the settings; raises StartupError if one of them cannot be opened."""
-    levels = Levels(settings.level, settings.levels)
+    levels, alarm = Levels(settings.level, settings.levels), threading.Event()
     with ExitStack() as stack:
         stack.callback(levels.close)
-        sinks = _opened(settings, stack)
-        logs = Logs(levels, sinks, ecs.common(identity))
+        sinks = _opened(settings, alarm, stack)
+        logs = Logs(levels, sinks, Redactor(settings.redact), ecs.common(identity))
+        reporter = Reporter(sinks, alarm, logs.emit)
+        stack.callback(reporter.close)
+        stack.callback(reporter.say)
         stack.callback(logs.flush, FLUSH_S)
         stack.enter_context(bridging(logs.emit))
         handler = LoguruHandler(logs)
@@ -39,13 +50,25 @@ def logging_to(settings: LogsSettings, identity: Identity) -> Iterator[Logs]:
         yield logs
 
 
-def _opened(settings: LogsSettings, stack: ExitStack) -> list[Sink]:
+def _opened(settings: LogsSettings, alarm: threading.Event, stack: ExitStack) -> list[Sink]:
     sinks: list[Sink] = []
     for name, chosen in settings.sinks.items():
         if chosen.enabled:
-            sinks.append(Console(name, chosen))
+            sinks.append(_sink(name, chosen, alarm))
             stack.callback(sinks[-1].close)
     return sinks
+
+
+def _sink(name: str, settings: SinkSettings, alarm: threading.Event) -> Sink:
+    match settings:
+        case ConsoleSink():
+            return Console(name, settings, alarm)
+        case FileSink():
+            return File(name, settings, alarm)
+        case HookSink():
+            return HookedSink(name, settings, alarm)
+        case _:
+            return Remote(name, settings, alarm)
 
 
 class LoguruHandler:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import get_args
 
-from .settings import Level
+from .kinds import Level
 
 NUMBERS: Mapping[str, int] = {  # loguru's
     "TRACE": 5,
@@ -61,6 +61,13 @@ class Levels:
             if level is not None and for_s is not None:
                 self._start_timer(logger, for_s)
             self._put(logger, level)
+        self._listener(self.lowest())
+
+    def follow(self, level: Level, levels: Mapping[str, Level]) -> None:
+        """Take other settings; what was chosen while running stays."""
+        with self._lock:
+            self._configured = {ROOT: level, **levels}
+            self._known = {}
         self._listener(self.lowest())
 
     def listen(self, listener: Callable[[int], None]) -> None:

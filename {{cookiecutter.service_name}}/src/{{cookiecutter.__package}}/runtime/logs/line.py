@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from .kinds import Level
 from .levels import NUMBERS
-from .settings import Level
 
 
 @dataclass(slots=True, eq=False)

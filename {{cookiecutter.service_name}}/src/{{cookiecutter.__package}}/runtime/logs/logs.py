@@ -1,6 +1,7 @@
 """The log of this process: every line comes here once, and goes to every sink that wants it."""
 
 import asyncio
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,12 @@ from opentelemetry import trace
 
 from ..calls.call import Call, current
 from . import access, ecs
-from .background import remaining
+from .background import SinkThread, remaining
+from .kinds import Level
 from .levels import Levels
 from .line import Line, origin
-from .settings import Level
+from .redact import Redactor
+from .settings import LogsSettings
 from .sink import Sink
 from .uncaught import loop_handler
 
@@ -22,11 +25,21 @@ if TYPE_CHECKING:
     from loguru import Message, Record
 
 
+OWN = "logs"  # the logger of what the sinks say of themselves
+
+
 class Logs:
     """What `logging_to` yields: the access line, the levels, and the end of it all."""
 
-    def __init__(self, levels: Levels, sinks: Sequence[Sink], common: Mapping[str, Any]) -> None:
-        self._levels, self._sinks, self._common = levels, sinks, common
+    def __init__(
+        self,
+        levels: Levels,
+        sinks: Sequence[Sink],
+        redactor: Redactor,
+        common: Mapping[str, Any],
+    ) -> None:
+        self._levels, self._sinks = levels, sinks
+        self._redactor, self._common = redactor, common
 
     def access(self, call: Call) -> None:
         """Write the one line of a finished call; an observer of calls."""
@@ -43,16 +56,22 @@ class Logs:
         """Write a line that did not come through loguru."""
         if line.level_no < self._levels.least(line.logger):
             return
-        sinks = [sink for sink in self._sinks if sink.wants(line)]
+        is_own = line.logger == OWN or isinstance(threading.current_thread(), SinkThread)
+        sinks = [s for s in self._sinks if s.wants(line) and not (is_own and s.outward)]
         if not sinks:
             return
+        self._complete(line)
+        for sink in sinks:
+            sink.put(line)
+
+    def _complete(self, line: Line) -> None:
+        redactor = self._redactor
+        line.message, line.labels = redactor.text(line.message), redactor.fields(line.labels)
         line.fields = {**self._common, **line.fields, **_ids()}
         if line.error is not None:
             line.fields["error.type"] = type(line.error).__name__
-            line.fields["error.message"] = ecs.written(line.error)
-            line.stack = "".join(traceback.format_exception(line.error))
-        for sink in sinks:
-            sink.put(line)
+            line.fields["error.message"] = redactor.text(ecs.written(line.error))
+            line.stack = redactor.text("".join(traceback.format_exception(line.error)))
 
     def passes(self, record: "Record") -> bool:
         """Return whether a record of loguru is to be logged; its filter."""
@@ -88,17 +107,23 @@ class Logs:
         """
         self._levels.choose(module, level, for_s)
 
+    def follow(self, settings: LogsSettings) -> None:
+        """Take the levels of other settings."""
+        self._levels.follow(settings.level, settings.levels)
+
     def levels(self) -> Mapping[str, Level]:
         """Return the levels in force, by logger; the root has the empty name."""
         return self._levels.current()
 
     def dropped(self) -> Mapping[str, int]:
         """Return how many lines each sink has lost."""
-        return {sink.name: sink.dropped for sink in self._sinks}
+        return {sink.name: sink.losses.dropped for sink in self._sinks}
 
     def flush(self, seconds: float) -> bool:
         """Wait until every sink has delivered what it took; False if that took longer."""
         deadline = time.monotonic() + seconds
+        for sink in self._sinks:
+            sink.flush(0.0)  # all begin at once, whatever the first one waits for
         done = [sink.flush(remaining(deadline)) for sink in self._sinks]
         return all(done)
 

@@ -1,40 +1,51 @@
 """What the log can be told: levels, what to hide, and any number of sinks."""
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..settings import Section
+from .kinds import ConsoleSink, Level, Sink
 
-Level = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "OFF"]
-
-
-class CommonSink(Section):
-    """What every sink can be told."""
-
-    enabled: bool = True
-    """Whether the sink is there at all."""
-    level: Level = "TRACE"
-    """The least level that it takes, of what `logs.level` and `logs.levels` let through."""
-    include: tuple[str, ...] = ()
-    """Only lines of these loggers and of those below them; empty means all."""
-    exclude: tuple[str, ...] = ()
-    """No lines of these loggers and of those below them."""
-
-
-class ConsoleSink(CommonSink):
-    """The terminal, or whatever collects the output of the process."""
-
-    kind: Literal["console"] = "console"
-    """Which kind of sink this is."""
-    stream: Literal["stderr", "stdout"] = "stderr"
-    """Where to write."""
-    format: Literal["auto", "text", "json"] = "auto"
-    """Text for people, or JSON (Elastic Common Schema); auto is text on a terminal only."""
+SECRET_KEYS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "authorization",
+    "cookie",
+    "api_key",
+    "private_key",
+    "access_key",
+    "credential",
+    "session_id",
+)
 
 
-Sink = Annotated[ConsoleSink, Field()]
+def _console_alone() -> dict[str, Sink]:
+    return {"console": ConsoleSink()}
+
+
+class RedactSettings(Section):
+    """What is masked in every line, besides tokens and card numbers."""
+
+    keys: tuple[str, ...] = SECRET_KEYS
+    """Values whose key contains one of these are masked; case and `-` or `_` do not matter."""
+    patterns: tuple[str, ...] = ()
+    """Regular expressions; what they match is masked, too."""
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r}: {error}") from error
+        return patterns
 
 
 class LogsSettings(Section):
@@ -44,7 +55,9 @@ class LogsSettings(Section):
     """The least level that is logged, where `levels` names no other."""
     levels: dict[str, Level] = Field(default_factory=dict)
     """Levels of single loggers and of those below them; `access` is the line of each call."""
-    sinks: dict[str, Sink] = Field(default_factory=lambda: {"console": ConsoleSink()})
+    redact: RedactSettings = RedactSettings()
+    """Secrets that must not be logged."""
+    sinks: dict[str, Sink] = Field(default_factory=_console_alone)
     """Where the lines go, by name; `console` is there unless it is disabled."""
 
     @model_validator(mode="before")
