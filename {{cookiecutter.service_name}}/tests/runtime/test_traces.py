@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.collector import Collector
 
 from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
 from {{ cookiecutter.__package }}.runtime.settings import Identity
 from {{ cookiecutter.__package }}.runtime.traces import TracesSettings, Tracing, span, tracing
+
+from collector import Collector
 
 IDENTITY = Identity(name="order-book", version="1.2.3", environment="test", instance="one")
 

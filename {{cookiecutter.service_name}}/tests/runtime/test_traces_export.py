@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from loguru import logger
-from tests.collector import Collector
 
 from {{ cookiecutter.__package }}.runtime.errors import StartupError
 from {{ cookiecutter.__package }}.runtime.settings import Identity
 from {{ cookiecutter.__package }}.runtime.traces import TracesSettings, Tracing, span, traced, tracing
 from {{ cookiecutter.__package }}.runtime.traces.export import report
+
+from collector import Collector
 
 PRODUCTION = Identity(name="order-book", environment="production")
 DEVELOPMENT = Identity(name="order-book", environment="development")
