@@ -232,7 +232,10 @@ async def test_a_watch_shows_what_is_new_and_resumes_where_it_was_left(client: C
     await resumed.aclose()
 
 
-@pytest.mark.parametrize("make", [RestClient, RpcClient])
+rest_by_http1 = partial(RestClient, http2=False)  # httpx drops what is open at the first GOAWAY
+
+
+@pytest.mark.parametrize("make", [rest_by_http1, RpcClient])
 async def test_a_watch_ends_cleanly_when_the_service_stops(serving, settings, make):
     async with serving(settings) as ports:
         client = make(ports)

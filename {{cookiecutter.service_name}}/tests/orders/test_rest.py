@@ -88,3 +88,14 @@ async def test_a_problem_in_the_midst_of_an_answer_is_its_last_line(ports):
         problem = json.loads(await anext(lines))
         assert (duplex.status, problem["status"], problem["code"]) == (200, 400, "INVALID_ARGUMENT")
         assert [line async for line in lines] == []
+
+
+@pytest.mark.parametrize("operation", ["import", "quote"])
+async def test_a_caller_who_hangs_up_is_no_fault_of_the_service(
+    serving, settings, calls, operation
+):
+    path = f"/v1/orders:{operation}"
+    async with serving(settings) as ports, Duplex.post(ports.http, path) as duplex:
+        duplex.send(json.dumps(TEA).encode() + b"\n")
+    [call] = calls
+    assert (call.code, call.error) == ("CANCELLED", None)
