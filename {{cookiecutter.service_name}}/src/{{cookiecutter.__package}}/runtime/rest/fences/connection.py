@@ -34,7 +34,7 @@ class Connection:
         self._header_s = limits.header_time.total_seconds()
         self._idle_s = limits.idle_time.total_seconds()
         self._due = now + self._header_s  # when it is closed, unless a request comes
-        self._retire_at = now + limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
+        self._old_at = now + limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
         self._retired = self._discarding = False
         self.tasks = Tasks(listener, self.abort)
         self._protocol: FencedH1 | FencedH2 = self._chosen()
@@ -64,9 +64,19 @@ class Connection:
         """Do what is due."""
         if self._line.stalled(now):
             self._line.abort()
-        elif now >= self._due or (now >= self._retire_at and not self._retired):
+        elif now >= self._due:
             self.retire()
+        elif now >= self._old_at:
+            self._old_at = NEVER
+            self._grow_old()
         self._protocol.check(now)
+
+    def _grow_old(self) -> None:
+        """Ask the client to go; on HTTP/1.1, which has no word for that, with the next answer."""
+        if isinstance(self._protocol, FencedH1):
+            self._protocol.retire()
+        else:
+            self.retire()
 
     async def _read(self) -> None:
         with suppress(OSError):  # the client has gone, which is no news
@@ -78,9 +88,11 @@ class Connection:
             return
         if self._due < NEVER and isinstance(self._protocol, FencedH1):
             self._due = min(self._due, self._loop.time() + self._header_s)
+        due = self._due
         try:
             await self._protocol.handle(RawData(data))
         except H2ProtocolAssumedError as preface:
+            self._due = due  # it looked like a request, and is none yet
             self._protocol = self._h2()
             await self._protocol.initiate()
             await self._protocol.handle(RawData(preface.data))
