@@ -1,5 +1,7 @@
 """What this service can be told: the sections that every service has, and those of its features."""
 
+from pydantic import Field
+
 from .orders.settings import OrdersSettings
 from .runtime.service import RuntimeSettings
 
@@ -7,5 +9,6 @@ from .runtime.service import RuntimeSettings
 class Settings(RuntimeSettings):
     """Everything that may differ between two deployments."""
 
-    orders: OrdersSettings = OrdersSettings()
+    # made when first needed, so that `config check` can name a field that pydantic cannot fill
+    orders: OrdersSettings = Field(default_factory=OrdersSettings)
     """The orders."""

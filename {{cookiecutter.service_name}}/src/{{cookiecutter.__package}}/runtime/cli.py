@@ -53,7 +53,7 @@ def main(
     except SettingsError as error:
         return _fail(2, *error.mistakes)
     except FatalError as error:
-        return _fail(1, f"{invocation.sources.program}: {' '.join(str(error).split())}")
+        return _fail(1, f"{invocation.sources.program}: {error}")
     except BrokenPipeError:  # `config reference | head`: nobody wants the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -61,7 +61,8 @@ def main(
 
 
 def _fail(status: int, *lines: str) -> int:
-    print(*lines, sep="\n", file=sys.stderr)
+    for line in lines:
+        print("".join(char if char.isprintable() else " " for char in line), file=sys.stderr)
     return status
 
 

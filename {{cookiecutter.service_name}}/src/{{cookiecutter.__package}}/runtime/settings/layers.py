@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from ..errors import SettingsError
 from . import shapes
-from .shapes import KeyPath
+from .paths import KeyPath, held, paths
 
 
 class Layer(PydanticBaseSettingsSource):
@@ -62,10 +62,15 @@ class TomlFile(Layer):
         except RecursionError as error:
             raise SettingsError([f"{self.path}: nested too deeply"]) from error
         except ValueError as error:  # a number of 5000 digits is one, too
-            place = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
-            where = f":{place[1]}:{place[2]}" if place else ""
-            problem = str(error).replace(place[0] if place else "", "")
-            raise SettingsError([f"{self.path}{where}: {problem}"]) from error
+            raise SettingsError([f"{self.path}{self._placed(str(error))}"]) from error
+
+    def _placed(self, problem: str) -> str:
+        """Return tomllib's text with the line and the column in front, where editors find them."""
+        what, _, place = problem.partition(" (at ")
+        numbers = re.findall(r"\d+", place)
+        lines = self.text.split("\n")
+        line, column = numbers or (len(lines), len(lines[-1]) + 1)
+        return f":{line}:{column}: {what}" if place else f": {what}"
 
     @cached_property
     def _lines(self) -> Mapping[KeyPath, int]:
@@ -74,14 +79,14 @@ class TomlFile(Layer):
         lines = self.text.split("\n")
         for number in range(1, len(lines) + 1):
             values = shapes.with_joined_keys(parsed("\n".join(lines[:number])), self.settings_cls)
-            for path in shapes.paths(values):
+            for path in paths(values):
                 found.setdefault(path, number)
         return found
 
 
 def said_by(layers: Sequence[Layer], path: KeyPath) -> Layer | None:
     """Return the layer that had the last word about `path`; the lowest of `layers` is first."""
-    said = (layer for layer in reversed(layers) if shapes.held(layer.values, path))
+    said = (layer for layer in reversed(layers) if held(layer.values, path))
     return next((layer for layer in said if not isinstance(layer, Facts)), None)
 
 

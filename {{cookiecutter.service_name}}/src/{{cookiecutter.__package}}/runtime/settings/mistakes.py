@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from . import masks, shapes
 from .layers import Layer, TomlFile, said_by
+from .paths import KeyPath, dotted, members
 from .quantities import WrittenDuration
-from .shapes import KeyPath, dotted
 
 SHORTEST_SECRET = 4  # below that, masking would tear holes into our own words
 
@@ -44,7 +44,7 @@ def wrong_values(
     hidden = {text for layer in layers for text in masks.secrets(layer.values, model)}
     for details in error.errors(include_url=False, include_input=False):
         path = key_path(model, details)
-        unknown = details["type"] == "extra_forbidden"
+        unknown = details["type"] in {"extra_forbidden", "unexpected_keyword_argument"}
         text = _unknown_text(model, path) if unknown else _text(model, path, details)
         yield f"{origin(layers, path)}: {dotted(path)}: {_scrubbed(text, hidden)}"
 
@@ -73,7 +73,7 @@ def key_path(model: type[BaseModel], details: ErrorDetails) -> KeyPath:
 
 
 def _unknown(value: Any, kind: Any, path: KeyPath) -> Iterator[KeyPath]:
-    for part, below in shapes.members(value):
+    for part, below in members(value):
         known = shapes.inside(kind, part)
         if known is not None:
             yield from _unknown(below, known, (*path, part))
@@ -106,9 +106,11 @@ def _text(model: type[BaseModel], path: KeyPath, details: ErrorDetails) -> str:
         return f"missing{_suggested_value(model, path)}"
     context: Mapping[str, Any] = details.get("ctx", {})
     text = _WORDS.get(details["type"], "").format(**context)
-    text = text or str(context.get("error") or details["msg"]).partition(", unable to")[0]
+    raised = context.get("error")
+    text = text or str(raised if isinstance(raised, Exception) else details["msg"])
     text = re.sub(r"datetime\.timedelta\((.*?)\)", _written, text)
-    return " ".join(text.replace("Input should be", "must be").split())
+    text = text.partition(", unable to")[0].replace("Input should be", "must be")
+    return " ".join(text.split())
 
 
 def _suggested_value(model: type[BaseModel], path: KeyPath) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from .paths import dotted
 from .schema import json_schema
-from .shapes import dotted
 from .show import toml
 
 Node = Mapping[str, Any]
@@ -58,9 +58,12 @@ class _Reference:
             yield path, {"description": node.get("description", ""), "properties": names}, given
             return
         tag = entry.get("discriminator", {}).get("propertyName")
+        about = f"{node.get('description', '')} Any number of tables, with names of your own."
         for kind in kinds:
             name = kind["properties"][tag]["const"] if tag else "NAME"
-            yield (*path, name), kind, given.get(name)
+            about = f"{about} {kind.get('description', '')}"
+            yield (*path, name), {**kind, "description": about}, given.get(name)
+            about = ""
 
     def _resolved(self, node: Node) -> dict[str, Any]:
         """Return a schema with its reference followed, and without its null."""
@@ -72,21 +75,24 @@ class _Reference:
 
 
 def _setting(key: str, node: Node, default: Any, required: bool) -> Iterator[str]:
-    notes = [*_notes(node), *(["required"] if required else [])]
-    if default is None and not required and "const" not in node:
+    notes = list(_notes(node))
+    if required:
+        notes.append("required")
+    elif default is None:
         notes.append("not set by default")
-    yield ""
-    yield from _prose(f"{node.get('description', '')} ({'; '.join(notes)})".strip())
+    yield from ("", *_prose(node.get("description", "")), *_prose("; ".join(notes)))
     yield f"#{dotted((key,))} = {toml(_placeholder(node) if default is None else default)}"
 
 
 def _notes(node: Node) -> Iterator[str]:
-    if "enum" in node:
+    if "const" in node:
+        yield f"{toml(node['const'])} here"
+    elif "enum" in node:
         yield f"one of {', '.join(map(toml, node['enum']))}"
     elif "x-kind" in node:
         yield f"{node['x-kind']}, such as {toml(node['examples'][-1])}"
     else:
-        yield _TYPES.get(node.get("format") or node.get("type", ""), "see the schema")
+        yield _TYPES.get(node.get("format") or node.get("type", ""), "of several types")
     for keyword, words in _BOUNDS.items():
         if keyword in node:
             yield f"{words} {node[keyword]}"
@@ -99,7 +105,7 @@ _TYPES = {
     "string": "text",
     "array": "a list",
     "object": "a table",
-    "password": "a secret: text from a file or a variable",
+    "password": "a secret, from a file or a variable",
     "uri": "a URL",
     "path": "a path",
     "file-path": "a path to a file",

@@ -3,11 +3,11 @@
 import dataclasses
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-KeyPath = tuple[str | int, ...]  # ("logs", "levels", "order_book.orders"), ("orders", "tags", 0)
+from .paths import KeyPath
 
 
 def alternatives(kind: Any) -> list[Any]:
@@ -33,7 +33,7 @@ def _fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
     elif dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         yield from ((each.name, hints[each.name]) for each in dataclasses.fields(kind) if each.init)
-    elif is_typeddict(kind):
+    elif _is_typed_dict(kind):
         yield from get_type_hints(kind).items()
 
 
@@ -41,11 +41,17 @@ def _key(name: str, alias: object) -> str:
     return alias if isinstance(alias, str) else name
 
 
+def _is_typed_dict(kind: Any) -> bool:  # that of typing, or that of typing_extensions
+    return isinstance(kind, type) and issubclass(kind, dict) and hasattr(kind, "__total__")
+
+
 def open_to_any_key(kind: Any) -> bool:
     """Tell whether a table of this kind takes keys that it does not name."""
     return any(
         not isinstance(each, type)
-        or not (issubclass(each, BaseModel) or dataclasses.is_dataclass(each) or is_typeddict(each))
+        or not (
+            issubclass(each, BaseModel) or dataclasses.is_dataclass(each) or _is_typed_dict(each)
+        )
         or (issubclass(each, BaseModel) and each.model_config.get("extra") == "allow")
         for each in alternatives(kind)
     )
@@ -93,48 +99,3 @@ def _joined(prefix: str, table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _joined(f"{prefix}{key}.", value)
         else:
             yield prefix + key, value
-
-
-def members(value: Any) -> Iterator[tuple[str | int, Any]]:
-    """Yield what is in a table or a list, with its key or index."""
-    if isinstance(value, dict):
-        yield from value.items()
-    elif isinstance(value, list):
-        yield from enumerate(value)
-
-
-def held(value: Any, path: KeyPath) -> bool:
-    """Tell whether nested tables and lists hold something at `path`."""
-    for part in path:
-        inner = dict(members(value))
-        if part not in inner:
-            return False
-        value = inner[part]
-    return True
-
-
-def paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Yield the path of every table, list, item and value, outermost first."""
-    for part, below in members(value):
-        yield (*path, part)
-        yield from paths(below, (*path, part))
-
-
-def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield each value that is no table, and each empty table, with its path."""
-    if not isinstance(value, dict) or not value:
-        yield path, value
-        return
-    for key, inner in value.items():
-        yield from leaves(inner, (*path, str(key)))
-
-
-def dotted(path: KeyPath) -> str:
-    """Return `path` as TOML writes it."""
-    return ".".join(_part(part) for part in path)
-
-
-def _part(part: str | int) -> str:
-    text = str(part)
-    bare = text.isascii() and text.replace("-", "").replace("_", "").isalnum()
-    return text if bare else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

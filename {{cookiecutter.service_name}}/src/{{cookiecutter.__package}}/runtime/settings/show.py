@@ -3,17 +3,16 @@
 import json
 from typing import Any
 
-from . import shapes
 from .load import Loaded, Root
 from .masks import masked
-from .shapes import dotted
+from .paths import dotted, leaves, quoted
 
 
 def values(loaded: Loaded[Root]) -> dict[str, Any]:
     """Return each value by its dotted key, as JSON writes it, without secrets."""
     tables = loaded.settings.model_dump(mode="json", by_alias=True, fallback=str)
     visible = masked(tables, type(loaded.settings))
-    return {dotted(path): value for path, value in shapes.leaves(visible)}
+    return {dotted(path): value for path, value in leaves(visible)}
 
 
 def as_text(loaded: Loaded[Root]) -> str:
@@ -40,5 +39,5 @@ def toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return quoted(value)
     return {None: "none", True: "true", False: "false"}.get(value, str(value))

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from . import shapes
 from .layers import Layer, parsed
-from .shapes import KeyPath
+from .paths import KeyPath, held
 
 
 class Text(NamedTuple):
@@ -26,7 +26,7 @@ class Texts(Layer):
         values = _Reader(model, {text.key: text.text for text in texts}, delimiter)()
         super().__init__(model, values)
         self._said = {tuple(text.key.split(delimiter)): text.origin for text in texts}
-        self.strays = [path for path in self._said if not shapes.held(values, path)]
+        self.strays = [path for path in self._said if not held(values, path)]
 
     def origin(self, path: KeyPath) -> str:
         """Return the name of the variable, the file or the argument."""
