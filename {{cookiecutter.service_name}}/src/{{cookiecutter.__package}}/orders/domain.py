@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from ..runtime.errors import AlreadyExistsError, FieldViolation, NotFoundError
 from ..runtime.validation import Step, checked, dotted
 
+LARGEST_PAGE = 1000  # orders
 CURRENCY = "EUR"
 DISCOUNT_FROM = 100  # pieces
 DISCOUNT_PERCENT = 10
@@ -43,7 +44,12 @@ OrderId = Annotated[
 ]
 PageSize = Annotated[
     int,
-    Field(description="Orders in a page; 0 for the service's own.", ge=0, le=1000, examples=[50]),
+    Field(
+        description="Orders in a page; 0 for the service's own.",
+        ge=0,
+        le=LARGEST_PAGE,
+        examples=[50],
+    ),
 ]
 Token = Annotated[
     str,

@@ -5,10 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from ..runtime.settings import Section
+from .domain import LARGEST_PAGE
 
 
 class OrdersSettings(Section):
     """How orders are listed."""
 
-    page_size: Annotated[int, Field(ge=1, le=1000)] = 50
+    page_size: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
     """Orders in one page of a list."""
