@@ -102,7 +102,9 @@ async def test_every_watch_ends_with_the_store(store):
 
 
 async def test_positions_of_an_earlier_process_lie_before_every_order():
-    before = await MemoryOrderStore().end()
+    earlier = MemoryOrderStore()
+    await filled(earlier, 3)
+    before = await earlier.end()
     store = MemoryOrderStore()
     orders = await filled(store, 2)
     assert found(await store.page(before, 10)) == orders
