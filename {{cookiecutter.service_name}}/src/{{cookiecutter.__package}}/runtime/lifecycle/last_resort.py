@@ -27,5 +27,5 @@ class LastResort:
 
     def _end(self) -> None:
         line = f"{self._program}: did not stop in time, still running: {self._running()}\n"
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
+        print(line, end="", file=sys.stderr, flush=True)
         os._exit(1)

@@ -14,6 +14,7 @@ from . import ecs
 from .bridge import bridging
 from .console import Console
 from .file import File
+from .grpc_core import capturing
 from .hook import HookedSink
 from .kinds import ConsoleSink, FileSink, HookSink
 from .kinds import Sink as SinkSettings
@@ -47,6 +48,8 @@ def logging_to(settings: LogsSettings, identity: Identity) -> Iterator[Logs]:
         handler = LoguruHandler(logs)
         stack.callback(handler.remove)
         levels.listen(handler.set_lowest)
+        if settings.capture_stderr:
+            stack.enter_context(capturing(logs.emit))
         yield logs
 
 

@@ -57,6 +57,9 @@ class LogsSettings(Section):
     """Levels of single loggers and of those below them; `access` is the line of each call."""
     redact: RedactSettings = RedactSettings()
     """Secrets that must not be logged."""
+    capture_stderr: bool = True
+    """Whether lines that gRPC's C core writes to stderr become records of `grpc.core`; false leaves
+    stderr alone, and with it the last words of C code that aborts the process."""
     sinks: dict[str, Sink] = Field(default_factory=_console_alone)
     """Where the lines go, by name; `console` is there unless it is disabled."""
 

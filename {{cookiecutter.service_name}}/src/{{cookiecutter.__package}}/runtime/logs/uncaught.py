@@ -5,9 +5,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..errors import FatalError, SettingsError
 from .line import Line, now
 
 if TYPE_CHECKING:
@@ -23,13 +23,9 @@ class Uncaught:
     def __init__(self, emit: Callable[[Line], None]) -> None:
         self._emit = emit
 
-    def in_main(
-        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
-        """Take the place of `sys.excepthook`."""
-        if issubclass(kind, KeyboardInterrupt):
-            sys.__excepthook__(kind, error, trace)
-        else:
+    def in_main(self, error: Exception) -> None:
+        """Say what ends the process; `sys.excepthook` would come when the sinks are closed."""
+        if not isinstance(error, FatalError | SettingsError):  # the command line says those
             self._say("uncaught exception", error)
 
     def in_thread(self, args: threading.ExceptHookArgs) -> None:
@@ -50,15 +46,17 @@ class Uncaught:
 
 @contextmanager
 def catching(emit: Callable[[Line], None]) -> Iterator[None]:
-    """Log what nobody caught; the hooks are as they were afterwards."""
-    before = sys.excepthook, threading.excepthook, sys.unraisablehook
+    """Log what nobody caught, also in the body; the hooks are as they were afterwards."""
+    before = threading.excepthook, sys.unraisablehook
     hooks = Uncaught(emit)
-    sys.excepthook, threading.excepthook = hooks.in_main, hooks.in_thread
-    sys.unraisablehook = hooks.unraisable
+    threading.excepthook, sys.unraisablehook = hooks.in_thread, hooks.unraisable
     try:
         yield
+    except Exception as error:
+        hooks.in_main(error)
+        raise
     finally:
-        sys.excepthook, threading.excepthook, sys.unraisablehook = before
+        threading.excepthook, sys.unraisablehook = before
 
 
 def loop_handler(emit: Callable[[Line], None]) -> LoopHandler:
