@@ -104,4 +104,4 @@ def _add_streams(router: APIRouter, orders: Orders) -> None:
 
         A wrong line ends the answer: with a problem as its last line, unless it was the first.
         """
-        return LinesResponse(Quote, await begun(orders.quote(lines(request, QuoteRequest))))
+        return LinesResponse(await begun(orders.quote(lines(request, QuoteRequest))))

@@ -32,6 +32,11 @@ def parsed(kind: type[T], document: bytes, *path: Step) -> T:
     return right
 
 
+def written(content: object) -> bytes:
+    """Return a dataclass as the JSON document that `parsed` reads."""
+    return _adapter(type(content)).dump_json(content)
+
+
 def invalid(mistakes: Iterable[Mapping[str, Any]], *path: Step) -> InvalidArgumentError:
     """Return pydantic's `errors()` as an error of ours; texts hold names and rules, no input."""
     fields = [

@@ -5,12 +5,11 @@ from typing import TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
-from pydantic import TypeAdapter
 from starlette.types import Receive, Scope, Send
 
 from ..errors import ResourceExhaustedError, ServiceError
 from ..faults import problem
-from ..validation import parsed
+from ..validation import parsed, written
 from .contents import LINES
 
 T = TypeVar("T")
@@ -45,17 +44,17 @@ class LinesResponse(StreamingResponse):
 
     media_type = LINES
 
-    def __init__(self, kind: type[T], items: AsyncIterable[T]) -> None:
-        super().__init__(_written(TypeAdapter(kind), items))
+    def __init__(self, items: AsyncIterable[object]) -> None:
+        super().__init__(_lines_of(items))
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         await self.stream_response(send)
 
 
-async def _written(kind: TypeAdapter[T], items: AsyncIterable[T]) -> AsyncIterator[bytes]:
+async def _lines_of(items: AsyncIterable[object]) -> AsyncIterator[bytes]:
     try:
         async for item in items:
-            yield kind.dump_json(item) + b"\n"
+            yield written(item) + b"\n"
     except ServiceError as error:
         yield bytes(problem(error).body) + b"\n"
 
