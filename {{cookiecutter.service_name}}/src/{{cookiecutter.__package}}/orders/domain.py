@@ -106,10 +106,12 @@ class WatchRequest(Input):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order(Item):
-    """An accepted order."""
+class Order:
+    """An accepted item."""
 
     id: OrderId
+    sku: Sku
+    quantity: Quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
