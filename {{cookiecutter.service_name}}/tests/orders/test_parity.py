@@ -175,7 +175,9 @@ def test_the_tables_name_every_error_and_every_operation():
     operations = {re.sub(r"(?<!^)([A-Z])", r"_\1", method.name).lower() for method in methods}
     routes = {route.name for route in orders_router(Orders(MemoryOrderStore())).routes}
     assert routes == operations == {row[0] for row in REFUSALS}
-    assert {row[0] for row in ERRORS} == set(subclasses(errors.ServiceError))
+    known = set(subclasses(errors.ServiceError))
+    assert {row[0] for row in ERRORS} == {each for each in known if each in vars(errors).values()}
+    assert {(each.status, each.code) for each in known} == {row[1:] for row in ERRORS}
     assert {row[0] for row in STORED} == operations - {"quote_orders"}
 
 
