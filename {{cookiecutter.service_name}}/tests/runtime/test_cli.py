@@ -96,6 +96,13 @@ def test_a_wrong_command_line_ends_with_status_2(order, arguments):
     assert done.err.startswith(f"usage: {PROGRAM}")
 
 
+def test_a_wrong_command_line_is_not_repeated_as_it_may_hold_a_secret(order):
+    done = order("run", "--set", "http.host", "=", "hunter2", "--token=hunter2")
+    assert done.status == 2
+    assert "hunter2" not in done.err
+    assert "--token" in done.err
+
+
 def test_a_service_that_cannot_start_says_why_in_one_line(folder, capsys):
     def run(settings: Settings) -> int:
         raise StartupError(f"http.port: {settings.http.port}\nis taken")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, Field
 from sample_settings import Folder, Settings
 
 from {{ cookiecutter.__package }}.runtime.errors import SettingsError
@@ -113,6 +114,27 @@ TEXTS = [
 def test_a_text_is_read_by_the_type_of_its_field(folder, name, text, holds):
     folder.variables[f"ORDER_BOOK__{name}"] = text
     assert holds(folder.load().settings)
+
+
+class Foreign(BaseModel):
+    """Fields as other people name them."""
+
+    redis_host: str = Field("", alias="redisHost")
+    RETRIES: int = 0
+
+
+class WithForeign(Settings):
+    """With fields in mixed case."""
+
+    redis: Foreign = Foreign()
+    """Foreign."""
+
+
+def test_a_variable_reaches_a_field_in_mixed_case(folder):
+    folder.variables["ORDER_BOOK__REDIS__REDISHOST"] = "cache"
+    (folder.secrets / "redis__retries").write_text("3", encoding="utf-8")
+    redis = folder.load(WithForeign).settings.redis
+    assert (redis.redis_host, redis.RETRIES) == ("cache", 3)
 
 
 SPELLINGS = [

@@ -20,6 +20,7 @@ IN_A_FILE = [  # the text of config/development.toml; the line that it ends in
     ('[http]\nport = "x"', ":2: http.port: must be a valid integer"),
     ("[http]\nprot = 1", ":2: http.prot: unknown key; did you mean http.port?"),
     ("[htpp]\nport = 1", ":1: htpp: unknown key; did you mean http?"),
+    ("[http]\nPORT = 1", ":2: http.PORT: unknown key; did you mean http.port?"),
     ("level = 1", ":1: level: unknown key; did you mean logs.level?"),
     ("[waits]\nx = 1", ":2: waits.x: unknown key; known here: drain, limit"),
     ("[http]\nbody = 4096", ':2: http.body: a number without its unit: write "4096B"'),
@@ -132,7 +133,7 @@ def test_all_files_that_cannot_be_read_come_at_once(folder):
     assert folder.mistakes() == [
         "config/default.toml: not text in UTF-8",
         "config/development.toml: Is a directory",
-        "secrets: no such folder of secrets",
+        "secrets: No such file or directory",
     ]
 
 
@@ -142,6 +143,15 @@ def test_a_file_that_was_named_must_exist(folder):
     assert folder.mistakes() == [
         "config/default.toml: No such file or directory",
         "config/prodution.toml: no such file; environments are: development",
+    ]
+
+
+def test_a_folder_that_is_a_file_is_named(folder):
+    folder.write("development", "")
+    folder.path /= "development.toml"
+    assert folder.mistakes() == [
+        "development.toml/default.toml: Not a directory",
+        "development.toml/development.toml: no such file; environments are: none",
     ]
 
 

@@ -62,6 +62,8 @@ class Orders(Section):
     """URL."""
     pin: SecretStr = SecretStr("")
     """Secret."""
+    token: str = ""
+    """Plain text, by mistake."""
     page_size: int = 50
     """Number."""
 
@@ -81,6 +83,7 @@ def folder(tmp_path: Path) -> Folder:
 SAID = [
     f'[auth]\nkeys = "{SECRET}"',
     f'[orders]\npin = "{SECRET}"',
+    f'[orders]\ntoken = "{SECRET}"',
     f'[orders.redis]\npassword = "{SECRET}"',
     f'[orders.redis]\nurl = "redis://user:{SECRET}@cache:6379/0"',
     f'[orders.bucket]\nsecret_key = "{SECRET}"',

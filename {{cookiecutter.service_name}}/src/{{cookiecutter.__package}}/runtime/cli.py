@@ -45,7 +45,11 @@ def main(
     """Do what the command line says; return 0, or 1 if it failed, or 2 for settings and usage."""
     package = model.__module__.partition(".")[0]
     serve = Command("run", "serve until SIGINT or SIGTERM", lambda call: run(call.load().settings))
-    parsed = _parser(package, [serve, *commands]).parse_args(arguments)
+    parser = _parser(package, [serve, *commands])
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest:  # its name only: what follows may be a secret
+        names = [text.partition("=")[0] for text in rest if text.startswith("--")]
+        parser.error(f"unrecognized arguments {' '.join(names)}".rstrip())
     invocation = Invocation(parsed, model, _sources(package, parsed))
     try:
         status: int = parsed.run(invocation)

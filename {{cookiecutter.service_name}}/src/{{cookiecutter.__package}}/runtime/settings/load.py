@@ -13,7 +13,8 @@ from .kinds import SettingsRoot
 from .layers import Layer, said_by
 from .mistakes import unknown_keys, wrong_values
 from .paths import KeyPath, dotted, leaves
-from .sources import Sources, layers
+from .read import layers
+from .sources import Sources
 
 Root = TypeVar("Root", bound=SettingsRoot)
 

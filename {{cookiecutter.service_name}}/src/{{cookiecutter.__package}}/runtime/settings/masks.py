@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, get_origin
 
-from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+from pydantic import Secret, SecretBytes, SecretStr
 
 from . import shapes
 from .kinds import Section
@@ -71,16 +71,16 @@ def _is_secret(kind: Any) -> bool:
 
 
 def _hides(kind: Any, key: str) -> bool:
-    """Tell whether the name alone makes a secret: in what is not ours, and typed as plain text."""
+    """Tell whether the name alone makes a secret of a text, or of texts in what is not ours."""
     if not re.search(_NAME, key, re.IGNORECASE):
         return False
     text = {str, bytes, Any, object, None}
     inner = shapes.inside(kind, key)
-    plain = inner is None or any(
-        each in text or shapes.entry(each) in text for each in shapes.alternatives(inner)
-    )
-    return plain and not any(_is_ours(each) for each in shapes.alternatives(kind))
+    found = shapes.alternatives(inner) or [inner]
+    if any(_is_ours(each) for each in shapes.alternatives(kind)):
+        return str in found
+    return any(each in text or shapes.entry(each) in text for each in found)
 
 
 def _is_ours(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel) and issubclass(kind, Section)
+    return isinstance(kind, type) and issubclass(kind, Section)

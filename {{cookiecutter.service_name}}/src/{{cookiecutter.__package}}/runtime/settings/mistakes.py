@@ -88,7 +88,7 @@ def _unknown_text(model: type[BaseModel], path: KeyPath) -> str:
 def _suggestion(model: type[BaseModel], path: KeyPath) -> str:
     *parent, last = path
     siblings = list(shapes.fields(shapes.at(model, tuple(parent))))
-    close = [(*parent, name) for name in get_close_matches(str(last), siblings, 1)]
+    close = [(*parent, name) for name in get_close_matches(str(last).lower(), siblings, 1)]
     close = close or [known for known in _known(model, ()) if known[-1] == last][:3]
     if close:
         return f"; did you mean {' or '.join(dotted(path) for path in close)}?"

@@ -79,6 +79,14 @@ def at(kind: Any, path: KeyPath) -> Any:
     return kind
 
 
+def spelled(kind: Any, parts: Sequence[str]) -> Iterator[str]:
+    """Yield `parts` with the case of the fields that they name; what names none stays as it is."""
+    for part in parts:
+        names = {name.lower(): name for name in fields(kind)}
+        yield (name := names.get(part.lower(), part))
+        kind = inside(kind, name)
+
+
 def with_joined_keys(value: Any, kind: Any) -> Any:
     """Return `value` with `a.b = 1` as one key, "a.b", where a table maps names to plain values."""
     if not isinstance(value, dict):

@@ -1,0 +1,130 @@
+"""Read the layers, in the order in which one overrides the other."""
+
+import re
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from ..errors import SettingsError
+from . import shapes
+from .kinds import SettingsRoot
+from .layers import Facts, Layer, TomlFile, text_of
+from .sources import Sources
+from .texts import Text, Texts
+
+
+def layers(model: type[SettingsRoot], sources: Sources) -> Sequence[Layer]:
+    """Read all layers, the lowest first; raises SettingsError with what nobody could read."""
+    readers: tuple[Callable[[type[SettingsRoot], Sources], Layer], ...] = (
+        _facts,
+        _default_file,
+        _environment_file,
+        _secret_files,
+        _variables,
+        _assignments,
+    )
+    found: list[Layer] = []
+    problems: list[str] = []
+    for read in readers:
+        try:
+            found.append(read(model, sources))
+        except SettingsError as error:
+            problems += error.mistakes
+        except OSError as error:  # a folder that may not be entered
+            problems.append(f"{error.filename}: {error.strerror}")
+    if problems:
+        raise SettingsError(problems)
+    return found
+
+
+def _facts(model: type[SettingsRoot], sources: Sources) -> Layer:
+    try:
+        version = metadata.version(sources.program)
+    except metadata.PackageNotFoundError:
+        version = "0.0.0"
+    environment, host = sources.chosen_environment, socket.gethostname()
+    facts = {"version": version, "environment": environment, "instance": host}
+    return Facts(model, {"service": facts})
+
+
+def _default_file(model: type[SettingsRoot], sources: Sources) -> Layer:
+    return TomlFile(model, sources.folder / "default.toml")
+
+
+def _environment_file(model: type[SettingsRoot], sources: Sources) -> Layer:
+    name = sources.chosen_environment
+    path = sources.folder / f"{name}.toml"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise SettingsError(["--env: not the name of an environment, such as production"])
+    if not path.exists():
+        others = sorted(each.stem for each in sources.folder.glob("*.toml"))
+        there = ", ".join(each for each in others if each != "default") or "none"
+        raise SettingsError([f"{path}: no such file; environments are: {there}"])
+    return TomlFile(model, path)
+
+
+def _secret_files(model: type[SettingsRoot], sources: Sources) -> Layer:
+    prefix, texts = sources.prefix.lower(), []
+    with suppress(OSError):  # most machines have no such folder, or one that is not for us
+        ours = (path for path in _files(sources.shared_secrets) if _is_ours(path, prefix))
+        texts = [_secret(model, path, prefix) for path in ours]
+    named = sources.secrets or sources.variables.get(f"{sources.package.upper()}_SECRETS")
+    if named:
+        texts += [_secret(model, path, prefix) for path in _files(Path(named))]
+    return Texts(model, texts, "__")
+
+
+def _files(folder: Path) -> list[Path]:
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in visible if path.is_file())  # Kubernetes keeps ..data there, too
+
+
+def _is_ours(path: Path, prefix: str) -> bool:
+    return path.name.lower().startswith(prefix)
+
+
+def _secret(model: type[SettingsRoot], path: Path, prefix: str) -> Text:
+    name = path.name.lower().removeprefix(prefix).replace(".", "__")
+    return Text(str(path), _key(model, name), text_of(path).rstrip("\r\n"))
+
+
+def _key(model: type[SettingsRoot], name: str) -> str:
+    """Return the key that a name means, whatever the case of the fields on its way."""
+    return "__".join(shapes.spelled(model, name.lower().split("__")))
+
+
+def _variables(model: type[SettingsRoot], sources: Sources) -> Layer:
+    prefix, texts, problems = sources.prefix, [], []
+    for name, text in sources.variables.items():
+        meant = _almost(name, prefix, model)
+        if name.upper().startswith(prefix):
+            texts.append(Text(name, _key(model, name[len(prefix) :]), text))
+        elif meant:
+            problems.append(f"{name}: not a setting; did you mean {meant}?")
+    if problems:
+        raise SettingsError(problems)
+    return Texts(model, texts, "__")
+
+
+def _almost(name: str, prefix: str, model: type[SettingsRoot]) -> str:
+    """Return what a name with almost our prefix meant; Kubernetes' own never hold two "_"."""
+    head, two, rest = name.upper().partition("__")
+    service = prefix.removesuffix("__")
+    if not two:
+        return ""
+    if re.sub("[^A-Z0-9]", "", head) == service.replace("_", ""):
+        return f"{prefix}{rest}"
+    section = head.removeprefix(f"{service}_")
+    return f"{prefix}{section}__{rest}" if section.lower() in model.model_fields else ""
+
+
+def _assignments(model: type[SettingsRoot], sources: Sources) -> Layer:
+    texts = []
+    for assignment in sources.assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise SettingsError(["--set: needs KEY=VALUE, as in --set http.port=8080"])
+        texts.append(Text("--set", key.strip().replace('"', ""), text))
+    return Texts(model, texts, ".")
