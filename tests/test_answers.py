@@ -62,7 +62,7 @@ def test_a_good_name_makes_a_package_a_command_and_a_proto_package(bake, name):
     project = tomllib.loads((service / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["scripts"] == {name: f"{package}.__main__:main"}
     assert (service / f"src/{package}/__init__.py").exists()
-    (proto,) = service.rglob("*.proto")
+    (proto,) = service.glob("proto/**/*.proto")
     assert f"package {package}.orders.v1;" in proto.read_text(encoding="utf-8")
 
 
