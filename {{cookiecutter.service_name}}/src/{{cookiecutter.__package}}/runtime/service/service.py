@@ -5,11 +5,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from socket import socket
 from typing import TypeVar
 
+import grpc
+import httpx
+
 from ..calls.call import Observer
 from ..calls.conversation import RpcParts
 from ..calls.edge import Edge
 from ..calls.gate import Gate
 from ..calls.rest import RestEdge
+from ..clients.call import ClientObserver
+from ..clients.clients import Clients
 from ..health import Health, Probe
 from ..lifecycle import Background, Server, Servers, Stop
 from ..management import management_app
@@ -37,6 +42,7 @@ class Service:
         tracing: Tracing,
         observers: Sequence[Observer],
         stop: Stop,
+        client_observers: Sequence[ClientObserver] = (),
     ) -> None:
         self._settings, self._tracing, self._stop = settings, tracing, stop
         self._gate, self._health = Gate(settings.calls), Health()
@@ -47,12 +53,21 @@ class Service:
         self.rest = create_api(settings.service)
         self.rpc = RpcServer(settings.grpc, parts, self._health)
         self._resources = AsyncExitStack()
+        self._clients = Clients(settings.clients, client_observers, self._resources, self.check)
         self._endless: list[Callable[[], None]] = []
         self._stage = "start"
 
     async def open(self, resource: AbstractAsyncContextManager[Resource]) -> Resource:
         """Open a pool, a client or the like; it is closed after the servers, the last one first."""
         return await self._resources.enter_async_context(resource)
+
+    def client(self, name: str) -> grpc.aio.Channel:
+        """Return the channel to the service of `[clients.name]`; raises StartupError."""
+        return self._clients.channel(name)
+
+    def http_client(self, name: str) -> httpx.AsyncClient:
+        """Return the HTTP client for the service of `[clients.name]`; raises StartupError."""
+        return self._clients.http(name)
 
     def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` as long as the service; if it ends by itself, the service stops in order."""

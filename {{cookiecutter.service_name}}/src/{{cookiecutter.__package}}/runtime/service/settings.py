@@ -1,6 +1,9 @@
 """The sections that every service has; each is typed by the part that it configures."""
 
+from pydantic import Field
+
 from ..calls.gate import CallSettings
+from ..clients.settings import ClientSettings
 from ..lifecycle import LifecycleSettings
 from ..logs import LogsSettings
 from ..management import ManagementSettings
@@ -27,6 +30,9 @@ class RuntimeSettings(SettingsRoot):
 
     calls: CallSettings = CallSettings()
     """Bounds of a call on either transport."""
+
+    clients: dict[str, ClientSettings] = Field(default_factory=dict)
+    """The services that this one calls, each under the name that the code calls it by."""
 
     logs: LogsSettings = LogsSettings()
     """Log lines and where they go."""

@@ -1,0 +1,116 @@
+"""A gRPC channel as the settings want it (grpc/impl/channel_arg_names.h, service_config.proto)."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from grpc.aio import ClientInterceptor
+
+from ..errors import StartupError
+from .settings import ClientRetries, ClientSettings, ClientTls
+
+FIRST_RECONNECT_MS, LONGEST_RECONNECT_MS = 100, 5_000  # so that who comes back is soon found
+CONNECT_MS, RESOLVE_MS = 5_000, 5_000
+
+
+def open_channel(
+    name: str, settings: ClientSettings, interceptors: Sequence[ClientInterceptor]
+) -> grpc.aio.Channel:
+    """Return a channel that connects when it is first used; raises StartupError."""
+    if not settings.target:
+        raise StartupError(f"clients.{name}.target: not set, and needed to call it over gRPC")
+    chosen, target = options(settings), settings.target
+    if not settings.tls.enabled:
+        return grpc.aio.insecure_channel(target, chosen, interceptors=interceptors)
+    credentials = _credentials(name, settings.tls)
+    return grpc.aio.secure_channel(target, credentials, chosen, interceptors=interceptors)
+
+
+def options(settings: ClientSettings) -> list[tuple[str, Any]]:
+    """Return the arguments of a channel; times are in milliseconds, sizes in bytes."""
+    keepalive, name = settings.keepalive, settings.tls.server_name
+    chosen: list[tuple[str, Any]] = [
+        ("grpc.service_config", json.dumps(service_config(settings))),
+        ("grpc.max_receive_message_length", settings.message_size),
+        ("grpc.keepalive_time_ms", _ms(keepalive.time)),
+        ("grpc.keepalive_timeout_ms", _ms(keepalive.timeout)),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
+        ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+        ("grpc.dns_min_time_between_resolutions_ms", RESOLVE_MS),
+    ]
+    return [*chosen, ("grpc.ssl_target_name_override", name)] if name else chosen
+
+
+def service_config(settings: ClientSettings) -> dict[str, Any]:
+    """Say which calls are tried again, and that all addresses take turns (gRFC A6, A17)."""
+    waits = {"waitForReady": settings.wait_for_ready}
+    config: dict[str, Any] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [{"name": [{}], **waits}],
+    }
+    if settings.health_check:
+        config["healthCheckConfig"] = {"serviceName": ""}
+    names = [_name(method) for method in sorted({*repeatable(), *settings.retries.methods})]
+    if names and settings.retries.attempts > 1:
+        policy = {"name": names, "retryPolicy": _retry_policy(settings.retries), **waits}
+        config["methodConfig"].append(policy)
+        config["retryThrottling"] = {"maxTokens": 20, "tokenRatio": 0.2}
+    return config
+
+
+def repeatable() -> Iterator[str]:
+    """Yield each method, of the generated code imported so far, that is safe to repeat."""
+    modules = [module for name, module in sys.modules.items() if name.endswith("_pb2")]
+    files = filter(_is_file, [getattr(module, "DESCRIPTOR", None) for module in modules])
+    for service in chain.from_iterable(file.services_by_name.values() for file in files):
+        for method in filter(_is_repeatable, service.methods):
+            yield f"{service.full_name}/{method.name}"
+
+
+def _is_file(descriptor: object) -> TypeGuard[FileDescriptor]:
+    return isinstance(descriptor, FileDescriptor)
+
+
+def _is_repeatable(method: MethodDescriptor) -> bool:
+    level: int = method.GetOptions().idempotency_level
+    return level != MethodOptions.IDEMPOTENCY_UNKNOWN
+
+
+def _retry_policy(retries: ClientRetries) -> dict[str, Any]:
+    return {
+        "maxAttempts": retries.attempts,
+        "initialBackoff": f"{retries.first_wait.total_seconds()}s",
+        "maxBackoff": f"{retries.longest_wait.total_seconds()}s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+
+
+def _name(method: str) -> dict[str, str]:
+    service, _, name = method.partition("/")
+    return {"service": service, "method": name}
+
+
+def _credentials(name: str, tls: ClientTls) -> grpc.ChannelCredentials:
+    ca, key, certificate = (_read(name, path) for path in (tls.ca, tls.key, tls.certificate))
+    return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def _read(name: str, path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise StartupError(f"clients.{name}.tls: {path}: {error.strerror}") from error
+
+
+def _ms(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)

@@ -1,0 +1,84 @@
+"""All other services that this one calls, each opened when it is first asked for."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+
+import grpc
+import httpx
+from grpc import ChannelConnectivity
+
+from ..errors import StartupError
+from .call import ClientObserver
+from .channel import open_channel
+from .http import open_http
+from .log import log
+from .outgoing import Outgoing
+from .rpc import rpc_edges
+from .rpc_spans import rpc_spans
+from .settings import ClientSettings
+
+Check = Callable[[str, Callable[[], Awaitable[object]]], None]
+
+
+class Clients:
+    """Hands out one channel and one HTTP client for each section; `resources` closes them."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, ClientSettings],
+        observers: Sequence[ClientObserver],
+        resources: AsyncExitStack,
+        check: Check,
+    ) -> None:
+        self._settings, self._observers = settings, (*observers, log)
+        self._resources, self._check = resources, check
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._http: dict[str, httpx.AsyncClient] = {}
+
+    def channel(self, name: str) -> grpc.aio.Channel:
+        """Return the gRPC channel of `[clients.name]`; raises StartupError."""
+        if name not in self._channels:
+            self._channels[name] = channel = self._open_channel(self._outgoing(name))
+            self._resources.push_async_callback(channel.close)
+        return self._channels[name]
+
+    def http(self, name: str) -> httpx.AsyncClient:
+        """Return the HTTP client of `[clients.name]`; raises StartupError."""
+        if name not in self._http:
+            self._http[name] = client = self._open_http(self._outgoing(name))
+            self._resources.push_async_callback(client.aclose)
+        return self._http[name]
+
+    def _outgoing(self, name: str) -> Outgoing:
+        if name not in self._settings:
+            raise StartupError(f"clients.{name}: not in the settings, and needed")
+        return Outgoing(name, self._settings[name], self._observers)
+
+    def _open_channel(self, outgoing: Outgoing) -> grpc.aio.Channel:
+        name, settings = outgoing.name, outgoing.settings
+        channel = open_channel(name, settings, [*rpc_edges(outgoing), *rpc_spans(outgoing)])
+
+        async def is_connected() -> None:
+            await connected(channel)
+
+        if settings.required:
+            self._check(f"clients.{name}", is_connected)
+        return channel
+
+    def _open_http(self, outgoing: Outgoing) -> httpx.AsyncClient:
+        client = open_http(outgoing)
+
+        async def answers() -> None:
+            await client.options("/")
+
+        if outgoing.settings.required and not outgoing.settings.target:
+            self._check(f"clients.{outgoing.name}", answers)
+        return client
+
+
+async def connected(channel: grpc.aio.Channel) -> None:
+    """Return as soon as some address takes calls; until then, go on trying."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not ChannelConnectivity.READY:
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)

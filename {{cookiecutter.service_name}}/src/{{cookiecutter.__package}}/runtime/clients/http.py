@@ -1,0 +1,123 @@
+"""The HTTP client of one other service: deadline, request id, retries, observers, errors."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import stamina
+
+from ..errors import DeadlineExceededError, StartupError, UnavailableError
+from ..faults import MEDIA_TYPE, code_of
+from ..traces.http_client import instrument
+from .call import ClientCall
+from .outgoing import Outgoing, request_id
+from .remote_errors import from_problem, neutral
+from .settings import ClientTls
+
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
+AWAY = frozenset({502, 503, 504})
+SMALLEST_MS, LARGEST_MS = 1, 99_999_999  # what fits into grpc-timeout
+
+
+def open_http(outgoing: Outgoing) -> httpx.AsyncClient:
+    """Return a client that connects when it is first used; raises StartupError."""
+    settings = outgoing.settings
+    if not settings.url:
+        raise StartupError(f"clients.{outgoing.name}.url: not set, and needed to call it over REST")
+    client = HttpClient(outgoing)
+    instrument(client)
+    return client
+
+
+class HttpClient(httpx.AsyncClient):
+    """Raises ServiceError where the answer is a problem (RFC 9457) or there is none."""
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        settings = outgoing.settings
+        super().__init__(
+            base_url=settings.url,
+            http1=not settings.http2 or settings.url.startswith("https:"),
+            http2=settings.http2,
+            timeout=settings.deadline.total_seconds(),
+            verify=_verified(outgoing.name, settings.tls) if settings.url[:5] == "https" else True,
+            trust_env=False,
+        )
+        self._outgoing = outgoing
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **options: Any
+    ) -> httpx.Response:
+        wished_s = request.extensions.get("timeout", {}).get("read")
+        call = self._outgoing.open("http", request.method, wished_s)
+        request.headers.update(request_id())
+        milliseconds = min(max(int(call.timeout_s * 1000), SMALLEST_MS), LARGEST_MS)
+        request.headers["grpc-timeout"] = f"{milliseconds}m"
+        with self._outgoing.observed(call):
+            async with self._bounded(call):
+                response = await self._attempts(request, stream=stream, **options)
+            call.status, call.code = response.status_code, code_of(response.status_code)
+            await self._raise_problem(call, response)
+        return response
+
+    @asynccontextmanager
+    async def _bounded(self, call: ClientCall) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                yield
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise neutral(DeadlineExceededError, call.client) from error
+        except httpx.TransportError as error:
+            raise neutral(UnavailableError, call.client) from error
+
+    async def _attempts(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        retries = self._outgoing.settings.retries
+        is_safe = request.method in REPEATABLE and isinstance(request.stream, httpx.ByteStream)
+        left = retries.attempts if is_safe else 1
+        first_s, longest_s = (
+            retries.first_wait.total_seconds(),
+            retries.longest_wait.total_seconds(),
+        )
+        tries = stamina.retry_context(
+            on=(_AwayError, httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError),
+            attempts=left,
+            timeout=None,
+            wait_initial=first_s,
+            wait_max=longest_s,
+            wait_jitter=first_s,
+        )
+        async for attempt in tries:
+            with attempt:
+                response = await super().send(request, **options)
+                await _check_presence(response, is_last=attempt.num == left)
+        return response
+
+    async def _raise_problem(self, call: ClientCall, response: httpx.Response) -> None:
+        if response.is_error and response.headers.get("content-type") == MEDIA_TYPE:
+            await response.aread()
+            problem = response.json()
+            call.code = problem.get("code", call.code)
+            raise from_problem(problem, self._outgoing.name)
+
+
+class _AwayError(Exception):
+    """The other service, or a proxy in front of it, says that it is away for a moment."""
+
+
+async def _check_presence(response: httpx.Response, *, is_last: bool) -> None:
+    """Raise what leads to another attempt, if there is one."""
+    if response.status_code in AWAY and not is_last:
+        await response.aclose()
+        raise _AwayError
+
+
+def _verified(name: str, tls: ClientTls) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        raise StartupError(f"clients.{name}.tls: {error.strerror or error}") from error
+    return context

@@ -1,0 +1,80 @@
+"""What both transports do when a call to another service begins and when it ends."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from ..calls.call import Transport, current
+from ..errors import DeadlineExceededError, ServiceError
+from .call import ClientCall, ClientObserver, tell
+from .settings import ClientSettings
+
+REQUEST_ID = "x-request-id"
+
+
+class Outgoing:
+    """Bounds and observes the calls of one client; `name` is its section of the settings."""
+
+    def __init__(
+        self, name: str, settings: ClientSettings, observers: Sequence[ClientObserver]
+    ) -> None:
+        self.name, self.settings = name, settings
+        self._observers = observers
+
+    def open(
+        self,
+        transport: Transport,
+        method: str,
+        wished_s: float | None,
+        *,
+        is_stream: bool = False,
+    ) -> ClientCall:
+        """Return a call with its time limit; raises DeadlineExceededError if none is left.
+
+        `wished_s` is how long the code that calls would wait; None leaves it to the settings.
+        """
+        settings = self.settings
+        longest = settings.stream_deadline if is_stream else settings.deadline
+        timeout_s = _within_incoming(_seconds(longest) if wished_s is None else wished_s)
+        call = ClientCall(self.name, transport, method, timeout_s, is_stream)
+        if timeout_s <= 0:
+            call.code = DeadlineExceededError.code
+            tell(self._observers, call)
+            raise DeadlineExceededError(f"no time is left to call {self.name}")
+        return call
+
+    @contextmanager
+    def observed(self, call: ClientCall) -> Iterator[None]:
+        """Note how `call` ends, and tell the observers."""
+        try:
+            yield
+        except BaseException as error:
+            if call.code == "OK":
+                call.code = _code(error)
+            raise
+        finally:
+            tell(self._observers, call)
+
+
+def request_id() -> tuple[tuple[str, str], ...]:
+    """Return the header that carries the id of the incoming request on, if there is one."""
+    call = current.get()
+    return ((REQUEST_ID, call.request_id),) if call and call.request_id else ()
+
+
+def _within_incoming(seconds: float) -> float:
+    call = current.get()
+    if call is None or call.deadline is None:
+        return seconds
+    return min(seconds, call.deadline - asyncio.get_running_loop().time())
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return "CANCELLED"
+    return error.code if isinstance(error, ServiceError) else "UNKNOWN"
+
+
+def _seconds(duration: timedelta) -> float:
+    return duration.total_seconds()
