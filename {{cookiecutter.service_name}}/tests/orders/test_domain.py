@@ -12,7 +12,10 @@ from {{ cookiecutter.__package }}.orders.domain import (
     WatchRequest,
 )
 from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
-from {{ cookiecutter.__package }}.runtime.errors import AlreadyExistsError, InvalidArgumentError
+from {{ cookiecutter.__package }}.runtime.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+)
 
 TEA = NewOrder(sku="tea", quantity=1)
 

@@ -1,4 +1,4 @@
-"""What OpenAPI says of a body that is a stream; its version 3.1 has no word for the items of one."""
+"""What OpenAPI says of a body that is a stream; version 3.1 has no word for the items of one."""
 
 from typing import Any
 
