@@ -1,6 +1,5 @@
 """The two faces of one FastAPI application: as it is, and with a span around each request."""
 
-import os
 from collections.abc import Awaitable
 from typing import NamedTuple
 
@@ -10,9 +9,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import current
+from .conventions import choose_stable_names
 from .provider import opening
-
-CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"  # read once, at the first instrumentation
 
 
 class Faces(NamedTuple):
@@ -26,8 +24,7 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
     """Return the faces of `api`, to which nothing can be added from now on."""
     plain = api.build_middleware_stack()
     vars(api)["build_middleware_stack"] = lambda: plain  # so each middleware exists only once
-    chosen = os.environ.get(CONVENTIONS, "").split(",")
-    os.environ[CONVENTIONS] = ",".join(["http", *filter(None, chosen)])
+    choose_stable_names()
     FastAPIInstrumentor.instrument_app(
         api,
         tracer_provider=provider,

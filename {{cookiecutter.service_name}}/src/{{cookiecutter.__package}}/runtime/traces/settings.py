@@ -1,9 +1,10 @@
 """Settings of traces: where spans go, which calls leave some, and what is told downstream."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..settings import Duration, Section
 
@@ -28,3 +29,10 @@ class TracesSettings(Section):
     """Whether a failed call leaves its server span although it was not sampled."""
     keep_slower_than: Duration = timedelta(seconds=1)
     """A call that took longer leaves its server span although it was not sampled."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_url(cls, endpoint: str) -> str:
+        if endpoint and not re.match("https?://[^/]", endpoint):
+            raise ValueError("must be a URL, such as http://localhost:9411/api/v2/spans")
+        return endpoint
