@@ -1,6 +1,7 @@
 """Stand-ins for what collects logs: each can be stopped, slow, and started again."""
 
 import json
+import ssl
 import struct
 import threading
 import zlib
@@ -15,7 +16,8 @@ PATIENCE_S = 20.0
 class Collector:
     """Takes lines in one of the protocols; acknowledges while `is_awake` is set."""
 
-    def __init__(self, protocol: str) -> None:
+    def __init__(self, protocol: str, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
         self.lines: list[dict[str, Any]] = []
         self.asked = threading.Semaphore(0)  # once for each batch that has come
         self.is_awake = threading.Event()
@@ -24,10 +26,12 @@ class Collector:
         self.port = 0
         self._handler = type("Handler", (HANDLERS[protocol],), {"collector": self})
         self._changed = threading.Condition()
-        self._server: ThreadingTCPServer | None = None
+        self._server: Server | None = None
 
     def start(self) -> None:
         self._server = Server(("127.0.0.1", self.port), self._handler)
+        if self._context is not None:
+            self._server.socket = self._context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -51,6 +55,10 @@ class Collector:
 
     def messages(self) -> list[str]:
         return [line["message"] for line in self.lines]
+
+    def await_count(self, count: int) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self.lines) >= count, PATIENCE_S)
 
     def await_messages(self, expected: set[str]) -> bool:
         with self._changed:

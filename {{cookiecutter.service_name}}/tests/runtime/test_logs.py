@@ -134,6 +134,18 @@ def test_a_level_can_be_changed_while_the_service_runs(lines: Lines) -> None:
     assert [line["message"] for line in lines()] == ["now"]
 
 
+def test_a_level_goes_back_by_itself_after_its_time(lines: Lines) -> None:
+    with logs_to() as logs:
+        logs.set_level("", "DEBUG", for_s=60)
+        logs.set_level("lib", "DEBUG", for_s=0.05)
+        ticks = threading.Event()
+        assert any(logs.levels() == {"": "DEBUG"} or ticks.wait(0.01) for _ in range(1000))
+        logging.getLogger("lib").debug("still")
+        logs.set_level("", None)
+        logging.getLogger("lib").debug("no more")
+    assert [line["message"] for line in lines()] == ["still"]
+
+
 def test_an_unknown_level_is_refused() -> None:
     loud: Any = "LOUD"
     with logs_to() as logs, pytest.raises(ValueError, match="LOUD"):

@@ -65,7 +65,8 @@ def test_what_is_logged_while_the_collector_is_away_arrives_when_it_is_back(
         collector.start()
         assert collector.await_messages(expected)
         assert logs.dropped() == {"away": 0}
-    assert collector.messages() == sorted(collector.messages(), key=order)
+    arrived = list(dict.fromkeys(collector.messages()))  # some twice: at least once is promised
+    assert arrived == sorted(arrived, key=order)
 
 
 def order(message: str) -> tuple[bool, int]:
@@ -112,8 +113,7 @@ def test_a_full_queue_drops_what_is_new_and_counts_it(collector: Collector, prot
         log("first")
         dropped = logs.dropped()["away"]
         collector.start()
-        assert collector.await_messages({"first 0"})
-        assert logs.flush(10)
+        assert collector.await_count(COUNT - dropped)
     assert 0 < dropped == COUNT - len(collector.lines)
 
 

@@ -43,7 +43,7 @@ def logging_to(settings: LogsSettings, identity: Identity) -> Iterator[Logs]:
         reporter = Reporter(sinks, alarm, logs.emit)
         stack.callback(reporter.close)
         stack.callback(reporter.say)
-        stack.callback(logs.flush, FLUSH_S)
+        stack.callback(logs.flush_once_more, FLUSH_S)
         stack.enter_context(bridging(logs.emit))
         handler = LoguruHandler(logs)
         stack.callback(handler.remove)

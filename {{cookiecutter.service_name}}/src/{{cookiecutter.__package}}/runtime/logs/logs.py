@@ -40,6 +40,7 @@ class Logs:
     ) -> None:
         self._levels, self._sinks = levels, sinks
         self._redactor, self._common = redactor, common
+        self._has_given_up = False
 
     def access(self, call: Call) -> None:
         """Write the one line of a finished call; an observer of calls."""
@@ -125,7 +126,12 @@ class Logs:
         for sink in self._sinks:
             sink.flush(0.0)  # all begin at once, whatever the first one waits for
         done = [sink.flush(remaining(deadline)) for sink in self._sinks]
-        return all(done)
+        self._has_given_up = not all(done)
+        return not self._has_given_up
+
+    def flush_once_more(self, seconds: float) -> None:
+        """Flush what came since, unless the time that somebody gave was not enough."""
+        self.flush(0.0 if self._has_given_up else seconds)
 
 
 def _ids() -> Mapping[str, str]:

@@ -7,10 +7,11 @@ import time
 from . import ecs
 from .background import remaining
 from .connection import Connection, tls_context
+from .disk import DiskOutbox
 from .kinds import HttpSink, LogstashSink, RemoteSink, SinkTls
 from .line import Line
 from .logstash import Beats, Tcp
-from .outbox import DiskOutbox, MemoryOutbox, Outbox
+from .outbox import MemoryOutbox, Outbox
 from .post import Post
 from .shipper import Shipper, Transport
 from .sink import Sink
