@@ -64,8 +64,9 @@ class RestClient:
                 await answer.aread()
                 _body(answer)
             async for event in _events(answer.aiter_lines()):
-                order = json.loads(event["data"]) if "data" in event else None
-                yield {"order": order, "resume_token": event["id"]}
+                content = json.loads(event.get("data", "null"))
+                _raise_problem(content if event.get("event") == "problem" else {})
+                yield {"order": content, "resume_token": event["id"]}
 
     async def import_orders(self, news: Sequence[Content]) -> Content:
         lines = "".join(json.dumps(new) + "\n" for new in news)

@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
 import pytest
 from orders.clients import Client, Refusal, RefusedError, RestClient, RpcClient, soon
 
-from {{ cookiecutter.__package }}.orders.domain import Orders
+from {{ cookiecutter.__package }}.orders.domain import Orders, OrderStore, Placed
 from {{ cookiecutter.__package }}.orders.rest import orders_router
 from {{ cookiecutter.__package }}.orders.rpc import OrderServicer
 from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
@@ -116,8 +116,17 @@ class FailingStore:
     add = find = remove = page = end = _fail
 
 
-async def build_failing(service, settings, error: Exception) -> None:
-    orders = Orders(FailingStore(error))
+class BreakingStore(MemoryOrderStore):
+    """Loses what it needs while a watch is open."""
+
+    async def watch(self, after: int) -> AsyncGenerator[Placed, None]:
+        for placed in await self.page(0, 1):
+            yield placed
+        raise errors.UnavailableError("the database has gone")
+
+
+async def build_with(service, settings, store: OrderStore) -> None:
+    orders = Orders(store)
     service.rest.include_router(orders_router(orders))
     service.rpc.add(add_OrderServiceServicer_to_server, OrderServicer(orders))
 
@@ -130,7 +139,8 @@ def with_detail(error: type[errors.ServiceError]) -> errors.ServiceError:
 async def test_every_error_reads_the_same_on_both_transports(
     serving, settings, error, status, code
 ):
-    async with serving(settings, partial(build_failing, error=with_detail(error))) as ports:
+    built = partial(build_with, store=FailingStore(with_detail(error)))
+    async with serving(settings, built) as ports:
         rest, rpc = RestClient(ports), RpcClient(ports)
         assert (await rest.http.get("/orders")).status_code == status
         for operation, content in STORED:
@@ -141,7 +151,7 @@ async def test_every_error_reads_the_same_on_both_transports(
 
 
 async def test_a_bug_tells_no_caller_what_it_was(serving, settings):
-    built = partial(build_failing, error=KeyError("password"))
+    built = partial(build_with, store=FailingStore(KeyError("password")))
     async with serving(settings, built) as ports:
         rest, rpc = RestClient(ports), RpcClient(ports)
         for operation, content in STORED:
@@ -149,6 +159,21 @@ async def test_a_bug_tells_no_caller_what_it_was(serving, settings):
             assert seen == await refusal(rpc, operation, content)
             assert seen == ("INTERNAL", "internal error", frozenset())
         await asyncio.gather(rest.close(), rpc.close())
+
+
+@pytest.mark.parametrize("make", [RestClient, RpcClient])
+async def test_a_watch_that_breaks_says_why(serving, settings, calls, make):
+    async with serving(settings, partial(build_with, store=BreakingStore())) as ports:
+        client = make(ports)
+        order = await client.create_order(**TEA)
+        watch = client.watch_orders()
+        seen = [await soon(anext(watch)) for _ in range(2)]
+        assert [each["order"] for each in seen] == [None, order]
+        with pytest.raises(RefusedError) as caught:
+            await soon(anext(watch))
+        await client.close()
+    assert caught.value.refusal == ("UNAVAILABLE", "the database has gone", frozenset())
+    assert [(call.code, call.error) for call in calls] == [("OK", None), ("UNAVAILABLE", None)]
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:

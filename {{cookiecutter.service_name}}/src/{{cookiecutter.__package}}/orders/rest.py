@@ -8,6 +8,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from ..runtime.faults import problems
 from ..runtime.rest.contents import of_events, of_lines
+from ..runtime.rest.events import events
 from ..runtime.rest.lines import LinesResponse, begun, lines
 from .domain import (
     Imported,
@@ -76,10 +77,10 @@ def _add_streams(router: APIRouter, orders: Orders) -> None:
         """Send each new order until either side hangs up.
 
         The id of an event is the `resume_token` to go on after it; the first event comes at once
-        and has nothing but that.
+        and has nothing but that. An error in the midst is a last event named `problem`.
         """
-        async for seen in news:
-            yield ServerSentEvent(id=seen.resume_token, data=seen.order)
+        async for event in events(news):
+            yield event
 
     @router.post(
         ":import", responses=problems(409), openapi_extra={"requestBody": of_lines(NewOrder)}
