@@ -9,12 +9,10 @@ from grpc import ChannelConnectivity
 
 from ..errors import StartupError
 from .call import ClientObserver
-from .channel import open_channel
+from .connect import bounded_channel
 from .http import open_http
 from .log import log
 from .outgoing import Outgoing
-from .rpc import rpc_edges
-from .rpc_spans import rpc_spans
 from .settings import ClientSettings
 
 Check = Callable[[str, Callable[[], Awaitable[object]]], None]
@@ -55,14 +53,13 @@ class Clients:
         return Outgoing(name, self._settings[name], self._observers)
 
     def _open_channel(self, outgoing: Outgoing) -> grpc.aio.Channel:
-        name, settings = outgoing.name, outgoing.settings
-        channel = open_channel(name, settings, [*rpc_edges(outgoing), *rpc_spans(outgoing)])
+        channel = bounded_channel(outgoing)
 
         async def is_connected() -> None:
             await connected(channel)
 
-        if settings.required:
-            self._check(f"clients.{name}", is_connected)
+        if outgoing.settings.required:
+            self._check(f"clients.{outgoing.name}", is_connected)
         return channel
 
     def _open_http(self, outgoing: Outgoing) -> httpx.AsyncClient:

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.propagate import inject
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from ..traces.spans import is_traced
+from ..calls.call import current
 from .outgoing import Outgoing
 
 _tracer = trace.get_tracer("runtime.clients")
@@ -44,7 +44,8 @@ class _Spans:
         return call
 
     def _start(self, details: Any) -> Span:
-        if not is_traced():
+        incoming = current.get()
+        if incoming is not None and not incoming.sampled:
             return trace.INVALID_SPAN
         name = details.method.decode() if isinstance(details.method, bytes) else details.method
         method = name.lstrip("/")
