@@ -37,11 +37,11 @@ class Identity(Section):
     name: str
     """Name of the service, as other services and people know it (`service.name`)."""
     version: str = ""
-    """Version of the service (`service.version`); empty means that of the installed package."""
+    """Version of the service (`service.version`); by default that of the installed package."""
     environment: str = ""
-    """Where it is deployed (`deployment.environment.name`); empty means what `--env` chose."""
+    """Where it is deployed (`deployment.environment.name`); by default what `--env` says."""
     instance: str = ""
-    """Which of its replicas this is (`service.instance.id`); empty means the name of the host."""
+    """Which of its replicas this is (`service.instance.id`); by default the name of its host."""
 
 
 class SettingsRoot(BaseSettings, Section):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
@@ -47,14 +47,13 @@ def _is_typed_dict(kind: Any) -> bool:  # that of typing, or that of typing_exte
 
 def open_to_any_key(kind: Any) -> bool:
     """Tell whether a table of this kind takes keys that it does not name."""
-    return any(
-        not isinstance(each, type)
-        or not (
-            issubclass(each, BaseModel) or dataclasses.is_dataclass(each) or _is_typed_dict(each)
-        )
-        or (issubclass(each, BaseModel) and each.model_config.get("extra") == "allow")
-        for each in alternatives(kind)
-    )
+    return not all(_names_its_keys(each) for each in alternatives(kind))
+
+
+def _names_its_keys(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind.model_config.get("extra") != "allow"
+    return dataclasses.is_dataclass(kind) or _is_typed_dict(kind)
 
 
 def entry(kind: Any) -> Any:
@@ -62,7 +61,7 @@ def entry(kind: Any) -> Any:
     for each in alternatives(kind):
         arguments = get_args(each)
         origin = get_origin(each)
-        if arguments and isinstance(origin, type) and issubclass(origin, Mapping | Sequence | set):
+        if arguments and isinstance(origin, type) and issubclass(origin, Mapping | Sequence | Set):
             return arguments[1] if issubclass(origin, Mapping) else arguments[0]
     return None
 

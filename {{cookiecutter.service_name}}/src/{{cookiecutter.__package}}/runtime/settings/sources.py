@@ -13,9 +13,9 @@ class Sources:
     package: str  # "order_book": its variables start with ORDER_BOOK
     folder: Path = Path("config")
     environment: str = ""  # empty: what ORDER_BOOK_ENV says, else development
-    assignments: Sequence[str] = ()  # "http.port=8080"
+    assignments: Sequence[str] = field(default=(), repr=False)  # "http.port=8080"
     secrets: Path | None = None  # None: what ORDER_BOOK_SECRETS says, else no folder
-    variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    variables: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     shared_secrets: Path = Path("/run/secrets")  # others keep files there, too
 
     @property
