@@ -47,9 +47,22 @@ class FailedPreconditionError(ServiceError):
 
 
 class UnauthenticatedError(ServiceError):
-    """The caller did not say who it is, or nobody believes it."""
+    """The caller did not say who it is, or nobody believes it.
+
+    `challenge` is what HTTP says about it in WWW-Authenticate (RFC 9110, 11.6.1).
+    """
 
     code, status = "UNAUTHENTICATED", 401
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        fields: Sequence[FieldViolation] = (),
+        challenge: str = "Bearer",
+    ) -> None:
+        super().__init__(detail, fields=fields)
+        self.challenge = challenge
 
 
 class PermissionDeniedError(ServiceError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Transport = Literal["http", "grpc"]
@@ -40,7 +40,7 @@ class Call:
     deadline: float | None = None
     principal: object | None = None
     error: BaseException | None = None
-    scope: Mapping[str, Any] | None = None
+    scope: Mapping[str, Any] | None = field(default=None, repr=False)  # holds secrets
     span: object | None = None
     trace_state: str | None = None
 

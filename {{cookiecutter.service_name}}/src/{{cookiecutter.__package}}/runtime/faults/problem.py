@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from ..calls.call import current
-from ..errors import OverloadedError, ServiceError
+from ..errors import OverloadedError, ServiceError, UnauthenticatedError
 from .public import public
 
 MEDIA_TYPE = "application/problem+json"
@@ -91,7 +91,9 @@ async def _answer_refusal(_: Request, error: Exception) -> JSONResponse:
 
 def problem(error: ServiceError) -> JSONResponse:
     """Return the answer that says `error`, and note its code in the call that it belongs to."""
-    headers = {"retry-after": str(RETRY_AFTER_S)} if isinstance(error, OverloadedError) else None
+    headers = {"retry-after": str(RETRY_AFTER_S)} if isinstance(error, OverloadedError) else {}
+    if isinstance(error, UnauthenticatedError):
+        headers["www-authenticate"] = error.challenge
     wrong = [WrongField(**field._asdict()) for field in error.fields]
     return _response(error.status, error.code, str(error), wrong, headers)
 
