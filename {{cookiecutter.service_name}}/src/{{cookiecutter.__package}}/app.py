@@ -1,5 +1,6 @@
 """Composition root: the one place that knows every part of the service."""
 
+from .orders.access import ACCESS
 from .orders.domain import Orders
 from .orders.rest import orders_router
 from .orders.rpc import OrderServicer
@@ -16,3 +17,4 @@ async def build(service: Service, settings: Settings) -> None:
     orders = Orders(store, settings.orders.page_size)
     service.rest.include_router(orders_router(orders))
     service.rpc.add(add_OrderServiceServicer_to_server, OrderServicer(orders))
+    service.allow(ACCESS)

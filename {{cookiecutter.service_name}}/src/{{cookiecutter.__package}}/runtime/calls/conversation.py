@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote
 
 import grpc
@@ -21,12 +21,23 @@ OK = grpc.StatusCode.OK
 NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
 
 
+class RpcGuard(Protocol):
+    """Says who may call."""
+
+    async def admit(self, call: Call, context: Context) -> None:
+        """Let a call in; raises ServiceError."""
+
+    async def admit_reader(self, context: Context) -> None:
+        """Let in who wants to read what the services are, or abort."""
+
+
 class RpcParts(NamedTuple):
     """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us."""
 
     edge: Edge
     span: Callable[[Call], AbstractContextManager[object]]
     domain: str
+    guard: RpcGuard | None = None
 
 
 class Conversation:
@@ -52,6 +63,8 @@ class Conversation:
         self._token = current.set(call)
         try:
             self._begin(call)
+            if self._parts.guard is not None:
+                await self._parts.guard.admit(call, self._context)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise

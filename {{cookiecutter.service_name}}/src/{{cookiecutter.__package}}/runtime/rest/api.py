@@ -1,5 +1,6 @@
 """The FastAPI application that features add their routes to."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,13 +21,20 @@ FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
 class Api(FastAPI):
-    """An application that answers every error as a problem and documents it so."""
+    """An application that answers every error as a problem and documents it so.
+
+    `add_security` completes the document if callers have to say who they are.
+    """
+
+    add_security: Callable[[dict[str, Any]], None] | None = None
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
         if not self.openapi_schema:
             document = super().openapi()
             self.openapi_schema = _with_problems(document)
+            if self.add_security is not None:
+                self.add_security(self.openapi_schema)
         return self.openapi_schema
 
 

@@ -11,19 +11,24 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionResponse,
 )
 
+from ..calls.conversation import RpcGuard
 from ..calls.rpc import Handler
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 METHOD = "ServerReflectionInfo"
 
 
-def reflection(services: Sequence[str], stopped: asyncio.Event) -> dict[str, Handler]:
+def reflection(
+    services: Sequence[str], stopped: asyncio.Event, guard: RpcGuard | None
+) -> dict[str, Handler]:
     """Return the method of every version; its streams end when `stopped` is set."""
     servicer = aio.ReflectionServicer([*services, *NAMES])
 
     async def info(
         requests: AsyncIterator[ServerReflectionRequest], context: Any
     ) -> AsyncIterator[ServerReflectionResponse]:
+        if guard is not None:
+            await guard.admit_reader(context)
         answers: Any = servicer.ServerReflectionInfo(_until(stopped, requests), context)
         async for answer in answers:
             yield answer

@@ -1,7 +1,7 @@
 """The gRPC server: grpc.aio with every method wrapped once, when it is added."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import grpc
@@ -34,6 +34,11 @@ class RpcServer:
         self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
         self.services: list[str] = []
 
+    @property
+    def methods(self) -> Mapping[str, Handler]:
+        """Every method that was added, by `package.Service/Method`."""
+        return self._handlers
+
     def add(
         self, register: Callable[[Servicer, grpc.aio.Server], None], servicer: Servicer
     ) -> None:
@@ -65,7 +70,8 @@ class RpcServer:
         for service, methods in probes.services.items():
             handlers |= {f"{service}/{method}": handler for method, handler in methods.items()}
         if self._settings.reflection:
-            handlers |= reflection([*self.services, *probes.services], self._stopping)
+            described = [*self.services, *probes.services]
+            handlers |= reflection(described, self._stopping, self._parts.guard)
         self._server.add_generic_rpc_handlers((_Methods(handlers, self._unknown()),))
         await self._server.start()
 

@@ -1,6 +1,6 @@
 """All parts of a service, opened in order and closed in reverse."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from socket import socket
 from typing import TypeVar
@@ -8,6 +8,8 @@ from typing import TypeVar
 import grpc
 import httpx
 
+from ..auth import Needs
+from ..auth.auth import Auth
 from ..calls.call import Observer
 from ..calls.conversation import RpcParts
 from ..calls.edge import Edge
@@ -49,13 +51,20 @@ class Service:
         self._background = Background(stop)
         timeout = settings.calls.timeout.total_seconds()
         self._edge = Edge(tracing.begin, observers, self._gate, timeout)
-        parts = RpcParts(self._edge, tracing.opened, settings.service.name)
+        self._auth = Auth(settings.auth)
+        parts = RpcParts(self._edge, tracing.opened, settings.service.name, self._auth.rpc)
         self.rest = create_api(settings.service)
         self.rpc = RpcServer(settings.grpc, parts, self._health)
         self._resources = AsyncExitStack()
         self._clients = Clients(settings.clients, client_observers, self._resources, self.check)
+        if self._auth.probe is not None:
+            self.check("auth", self._auth.probe)
         self._endless: list[Callable[[], None]] = []
         self._stage = "start"
+
+    def allow(self, table: Mapping[str, Needs]) -> None:
+        """Say what operations need, on both transports; with `auth` on the others are closed."""
+        self._auth.allow(table)
 
     async def open(self, resource: AbstractAsyncContextManager[Resource]) -> Resource:
         """Open a pool, a client or the like; it is closed after the servers, the last one first."""
@@ -97,7 +106,9 @@ class Service:
             stack.push_async_callback(probes.close, MANAGEMENT_GRACE_S)
             await probes.start(self._management_server(taken.management))
             await stack.enter_async_context(self._resources)
+            await stack.enter_async_context(self._auth.running())
             await build(self)
+            self._auth.close_in(self.rest, self.rpc.methods)
             servers = Servers(self._stop)
             stack.push_async_callback(self._end_calls, servers)
             await servers.start(self.rpc, self._rest_server(taken.http))

@@ -1,7 +1,10 @@
 """The sections that every service has; each is typed by the part that it configures."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
+from ..auth import AuthSettings
 from ..calls.gate import CallSettings
 from ..clients.settings import ClientSettings
 from ..lifecycle import LifecycleSettings
@@ -11,6 +14,8 @@ from ..rest.settings import HttpSettings
 from ..rpc import GrpcSettings
 from ..settings import Identity, SettingsRoot
 from ..traces import TracesSettings
+
+AT_HOME = frozenset({"", "development", "test"})  # environments in which anybody may call
 
 
 class RuntimeSettings(SettingsRoot):
@@ -31,6 +36,9 @@ class RuntimeSettings(SettingsRoot):
     calls: CallSettings = CallSettings()
     """Bounds of a call on either transport."""
 
+    auth: AuthSettings = AuthSettings()
+    """Who may call."""
+
     clients: dict[str, ClientSettings] = Field(default_factory=dict)
     """The services that this one calls, each under the name that the code calls it by."""
 
@@ -42,3 +50,16 @@ class RuntimeSettings(SettingsRoot):
 
     lifecycle: LifecycleSettings = LifecycleSettings()
     """The waits of a stop."""
+
+    def warnings(self) -> Sequence[str]:
+        """Return a line for each thing that is allowed, but most likely not meant."""
+        lines = list(super().warnings())
+        if self.auth.mode == "none" and not self.auth.allow_none and not self._is_at_home:
+            lines.append(
+                'auth.mode: is "none", so anybody may call; if that is meant, say auth.allow_none'
+            )
+        return lines
+
+    @property
+    def _is_at_home(self) -> bool:
+        return self.service.environment in AT_HOME

@@ -1,0 +1,131 @@
+"""Keys that sign tokens, from a file or from the issuer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from ..errors import StartupError
+from .settings import AuthSettings
+
+LARGEST_SET = 256 * 1024  # bytes
+FETCH_TIMEOUT_S = 5.0
+PEM = b"-----BEGIN "
+END = b"-----END PUBLIC KEY-----"
+
+
+class Key(NamedTuple):
+    """A public key, and what it may verify; without `kid` it may have signed any token."""
+
+    kid: str | None
+    key: Any
+    algorithms: Sequence[str]
+
+
+class KeyFile:
+    """Reads a JWKS or PEM file."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._path, self._algorithms = Path(settings.keys), settings.algorithms
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Look into it; raises StartupError if there are no keys."""
+        try:
+            await self()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise StartupError(f"auth.keys: {self._path}: {reason}") from error
+        yield
+
+    async def __call__(self) -> Sequence[Key]:
+        """Return the keys; raises OSError, ValueError."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> Sequence[Key]:
+        return parsed(self._path.read_bytes(), self._algorithms)
+
+
+class KeyUrl:
+    """Fetches a JWKS (RFC 7517); follows no redirects, as another host is another issuer."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._url, self._algorithms = settings.keys, settings.algorithms
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Be ready to fetch; whether the issuer is there, the first load tells."""
+        async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as self._http:
+            yield
+
+    async def __call__(self) -> Sequence[Key]:
+        """Return the keys; raises OSError, ValueError."""
+        try:
+            async with asyncio.timeout(FETCH_TIMEOUT_S):
+                return parsed(await self._fetched(), self._algorithms)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise OSError(type(error).__name__) from error
+
+    async def _fetched(self) -> bytes:
+        content = bytearray()
+        async with self._http.stream("GET", self._url) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise OSError(f"status {answer.status_code}")
+            async for part in answer.aiter_bytes():
+                content += _within_bounds(part, len(content))
+        return bytes(content)
+
+
+def _within_bounds(part: bytes, so_far: int) -> bytes:
+    if so_far + len(part) > LARGEST_SET:
+        raise ValueError(f"more than {LARGEST_SET} bytes")
+    return part
+
+
+def parsed(content: bytes, algorithms: Sequence[str]) -> Sequence[Key]:
+    """Return the public keys in a JWKS or in PEM; raises ValueError if there are none."""
+    is_pem = content.lstrip().startswith(PEM)
+    found = list(_pem(content, algorithms) if is_pem else _jwks(content, algorithms))
+    if not found:
+        raise ValueError("holds no public key for any of auth.algorithms")
+    return found
+
+
+def _pem(content: bytes, algorithms: Sequence[str]) -> Iterator[Key]:
+    *blocks, _ = content.split(END)
+    for block in blocks:
+        yield Key(None, load_pem_public_key(block + END), algorithms)
+
+
+def _jwks(content: bytes, algorithms: Sequence[str]) -> Iterator[Key]:
+    try:
+        described = json.loads(content)["keys"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError("is neither a JWKS (RFC 7517) nor PEM") from None
+    for each in _signing(described):
+        allowed = [each["alg"]] if each.get("alg") else algorithms
+        usable = [algorithm for algorithm in allowed if algorithm in algorithms]
+        if usable:
+            yield from _loaded(each, usable)
+
+
+def _signing(described: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield what verifies signatures and holds no secret."""
+    for each in described:
+        public = isinstance(each, dict) and each.get("kty") in {"RSA", "EC", "OKP"}
+        if public and each.get("use", "sig") == "sig":
+            yield each
+
+
+def _loaded(described: dict[str, Any], algorithms: Sequence[str]) -> Iterator[Key]:
+    try:
+        key = jwt.PyJWK(described)
+    except jwt.PyJWTError:
+        return  # of a kind that we do not know: its tokens are refused, the others are not
+    yield Key(key.key_id, key.key, algorithms)

@@ -1,0 +1,18 @@
+"""What an operation needs of its caller."""
+
+from typing import NamedTuple
+
+
+class Needs(NamedTuple):
+    """All of `scopes`; a `public` operation does not even ask who calls."""
+
+    scopes: frozenset[str] = frozenset()
+    public: bool = False
+
+
+PUBLIC = Needs(public=True)
+
+
+def needs(*scopes: str) -> Needs:
+    """Return the need of every one of `scopes`; without any, of a caller who is known."""
+    return Needs(frozenset(scopes))
