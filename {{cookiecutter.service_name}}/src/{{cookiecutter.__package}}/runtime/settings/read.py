@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import SettingsError
-from . import shapes
+from . import opentelemetry, shapes
 from .kinds import SettingsRoot
 from .layers import Facts, Layer, TomlFile, text_of
 from .sources import Sources
@@ -36,7 +36,9 @@ def layers(model: type[SettingsRoot], sources: Sources) -> Sequence[Layer]:
             problems.append(f"{error.filename}: {error.strerror}")
     if problems:
         raise SettingsError(problems)
-    return found
+    ours = readers.index(_variables)
+    theirs = opentelemetry.layer(model, sources.variables, found[:ours], found[ours:])
+    return [*found[:ours], theirs, *found[ours:]]
 
 
 def _facts(model: type[SettingsRoot], sources: Sources) -> Layer:

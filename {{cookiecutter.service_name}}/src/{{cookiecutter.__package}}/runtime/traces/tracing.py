@@ -1,10 +1,12 @@
 """Tracing of one service: opened before its servers start, closed after they have stopped."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 
+from loguru import logger
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
@@ -28,6 +30,7 @@ from .redaction import Redaction
 from .server_attributes import is_failure, name_of
 from .server_span import server_span
 from .settings import TracesSettings
+from .variables import bounds, not_honoured
 
 SCOPE = InstrumentationScope("runtime.traces", "")
 
@@ -124,7 +127,9 @@ def tracing(
 ) -> Iterator[Tracing]:
     """Make the spans of this process ours until the end; raises StartupError."""
     redaction = Redaction(Redactor(redact or RedactSettings()))
-    outbox = make_outbox(settings, identity, redaction)
+    outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
+    if names := not_honoured(os.environ, settings.exporter):
+        logger.warning("traces: set, but without effect here: {}", ", ".join(names))
     ours = Tracing(settings, resource_of(identity), outbox)
     before = get_global_textmap()
     set_global_textmap(ours.propagator)

@@ -1,8 +1,5 @@
 """Where the spans of this service go, by its settings."""
 
-from urllib.parse import urlsplit
-
-from ...errors import StartupError
 from ...settings import Identity
 from ..redaction import Redaction
 from ..settings import TracesSettings
@@ -16,26 +13,25 @@ HINT = (
     "traces: nobody takes them at {endpoint} ({{reason}}), so this run goes without;"
     " to see them here on the terminal, start with --set traces.exporter=console"
 )
-AT_ONCE = Bounds(delay_s=0.1)  # whoever looks at a terminal is waiting
+AT_ONCE_S = 0.1  # whoever looks at a terminal is waiting
 
 
 def make_outbox(
-    settings: TracesSettings, identity: Identity, redaction: Redaction
+    settings: TracesSettings, identity: Identity, redaction: Redaction, bounds: Bounds
 ) -> Outbox | None:
-    """Return the way out of the spans, None if there is none; raises StartupError."""
+    """Return the way out of the spans, None if there is none."""
     match settings.exporter:
         case "none":
             return None
         case "console":
-            return Outbox(Way(ConsoleExporting(), Report("the terminal")), redaction, AT_ONCE)
+            way = Way(ConsoleExporting(), Report("the terminal"))
+            return Outbox(way, redaction, bounds._replace(delay_s=AT_ONCE_S))
         case _:
-            return Outbox(_to_backend(settings, identity), redaction, Bounds())
+            return Outbox(_to_backend(settings, identity), redaction, bounds)
 
 
 def _to_backend(settings: TracesSettings, identity: Identity) -> Way:
     endpoint = settings.endpoint or ENDPOINTS[settings.exporter]
-    if urlsplit(endpoint).scheme not in {"http", "https"}:
-        raise StartupError(f"traces.endpoint: {endpoint!r} is no http:// or https:// URL")
     hint = HINT.format(endpoint=endpoint) if identity.environment == DEVELOPMENT else ""
     report = Report(f"{settings.exporter} at {endpoint}", hint)
     return Way(HttpExporting(settings.exporter, endpoint), report)

@@ -1,0 +1,69 @@
+"""OpenTelemetry's variables that tell how spans leave, and those that nobody here honours."""
+
+from collections.abc import Iterator, Mapping
+
+from ..errors import StartupError
+from ..settings.opentelemetry import ENDPOINTS, RATIO_SAMPLERS, SAMPLERS
+from .export import Bounds
+
+READ_BY_SETTINGS = frozenset(
+    (
+        "OTEL_PROPAGATORS",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SDK_DISABLED",
+        "OTEL_SERVICE_NAME",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+    )
+)
+READ_HERE = frozenset(
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_SCHEDULE_DELAY")
+)
+# What OpenTelemetry's own packages read, wherever we tell them nothing else.
+READ_BY_PACKAGES = (
+    "OTEL_ATTRIBUTE_",
+    "OTEL_EVENT_ATTRIBUTE_",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_",
+    "OTEL_LINK_ATTRIBUTE_",
+    "OTEL_PYTHON_HTTPX_EXCLUDED_URLS",
+    "OTEL_SEMCONV_STABILITY_OPT_IN",
+    "OTEL_SPAN_",
+)
+READ_BY_OTLP = tuple(
+    f"OTEL_EXPORTER_OTLP_{signal}{what}"
+    for signal in ("", "TRACES_")
+    for what in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "HEADERS")
+)
+
+
+def bounds(variables: Mapping[str, str]) -> Bounds:
+    """Return the bounds of the queue; raises StartupError."""
+    usual = Bounds()
+    queue = _number(variables, "OTEL_BSP_MAX_QUEUE_SIZE", usual.queue)
+    batch = _number(variables, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(usual.batch, queue))
+    delay_ms = _number(variables, "OTEL_BSP_SCHEDULE_DELAY", round(usual.delay_s * 1000))
+    return Bounds(queue, min(batch, queue), delay_ms / 1000)
+
+
+def not_honoured(variables: Mapping[str, str], exporter: str) -> list[str]:
+    """Return the variables of OpenTelemetry that are set and change nothing."""
+    honoured = {*READ_BY_SETTINGS, *READ_HERE, *ENDPOINTS.get(exporter, ())}
+    packages = READ_BY_PACKAGES + (READ_BY_OTLP if exporter == "otlp" else ())
+    set_ones = sorted(name for name in variables if name.startswith("OTEL_"))
+    unknown = [n for n in set_ones if n not in honoured and not n.startswith(packages)]
+    return [*unknown, *_unknown_samplers(variables)]
+
+
+def _unknown_samplers(variables: Mapping[str, str]) -> Iterator[str]:
+    sampler = variables.get("OTEL_TRACES_SAMPLER", "").strip()
+    if sampler and sampler not in {*SAMPLERS, *RATIO_SAMPLERS}:
+        yield f"OTEL_TRACES_SAMPLER={sampler}"
+
+
+def _number(variables: Mapping[str, str], name: str, usual: int) -> int:
+    text = variables.get(name, "").strip() or str(usual)
+    if not text.isdecimal() or int(text) == 0:
+        raise StartupError(f"{name}: {text!r} is no whole number above 0")
+    return int(text)
