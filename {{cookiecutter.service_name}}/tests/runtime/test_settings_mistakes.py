@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from sample_settings import Folder, Settings
 
 from {{ cookiecutter.__package }}.runtime.settings import Section
@@ -158,6 +158,32 @@ def test_a_folder_that_is_a_file_is_named(folder):
 def test_an_environment_is_a_name_and_no_path(folder):
     folder.environment = "../default"
     assert folder.mistakes() == ["--env: not the name of an environment, such as production"]
+
+
+class Careless(BaseModel):
+    """What somebody else wrote, in a hurry."""
+
+    address: str = "localhost:1"
+
+    @field_validator("address")
+    @classmethod
+    def _split(cls, address: str) -> str:
+        return address.split(":")[1]
+
+
+class WithCareless(Settings):
+    """With a rule that does not expect what it gets."""
+
+    careless: Careless = Careless()
+    """Foreign."""
+
+
+def test_a_rule_that_fails_by_itself_is_one_line_too(folder):
+    folder.write("development", '[careless]\naddress = "x"\n[http]\nprot = 1')
+    unknown, broken = folder.mistakes(WithCareless)
+    assert unknown.endswith("http.prot: unknown key; did you mean http.port?")
+    assert broken.startswith(f"{__file__}:")
+    assert broken.endswith(": _split raised IndexError")
 
 
 class Opaque:

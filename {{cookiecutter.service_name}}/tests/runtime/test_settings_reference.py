@@ -14,7 +14,7 @@ from sample_settings import Settings as Sample
 
 from {{ cookiecutter.__package }}.runtime.settings import SettingsRoot, shapes
 from {{ cookiecutter.__package }}.runtime.settings.reference import reference
-from {{ cookiecutter.__package }}.runtime.settings.schema import json_schema
+from {{ cookiecutter.__package }}.runtime.settings.schema import json_schema, schema_of_one_file
 from {{ cookiecutter.__package }}.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -81,13 +81,28 @@ def test_every_field_of_every_model_is_described():
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_what_editors_are_told_fits_the_files(environment):
-    schema = json_schema(Settings)
-    jsonschema.Draft202012Validator.check_schema(schema)
+def test_what_editors_are_told_fits_every_file(environment):
     text = (ROOT / f"config/{environment}.toml").read_text(encoding="utf-8")
-    partial = {**schema, "required": []}  # the name of the service is in one of the files
-    jsonschema.validate(tomllib.loads(text), partial)
+    jsonschema.validate(tomllib.loads(text), schema_of_one_file(Settings))
     assert text.startswith("#:schema ./settings.schema.json\n")
+
+
+PARTS = [  # of one file; whether an editor has nothing to say
+    ('[logs.sinks.a]\npath = "said here, kind elsewhere"', True),
+    ('[logs.sinks.a]\nkind = "file"\npath = "f"', True),
+    ("[logs.sinks.a]\ncolor = true", False),
+    ('[waits]\ndrain = "5s"', True),
+    ("[waits]\ndrain = 5", False),
+    ("[http]\nprot = 1", False),
+    ("[http]\nport = 65536", False),
+]
+
+
+@pytest.mark.parametrize(("text", "fits"), PARTS)
+def test_an_editor_sees_mistakes_but_asks_no_file_for_everything(text, fits):
+    jsonschema.Draft202012Validator.check_schema(schema_of_one_file(Sample))
+    validator = jsonschema.Draft202012Validator(schema_of_one_file(Sample))
+    assert validator.is_valid(tomllib.loads(text)) is fits
 
 
 def test_the_schema_writes_defaults_as_people_do():

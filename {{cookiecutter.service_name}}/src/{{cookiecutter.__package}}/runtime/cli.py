@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .errors import FatalError, SettingsError
 from .settings import Loaded, SettingsRoot, Sources, load
 from .settings.reference import reference
-from .settings.schema import json_schema
+from .settings.schema import schema_of_one_file
 from .settings.show import as_json, as_text
 
 
@@ -121,7 +121,7 @@ def _show(invocation: Invocation) -> int:
 
 
 def _schema(invocation: Invocation) -> int:
-    _print(json.dumps(json_schema(invocation.model), indent=2))
+    _print(json.dumps(schema_of_one_file(invocation.model), indent=2))
     return 0
 
 
@@ -138,7 +138,7 @@ def _config_commands() -> tuple[Command, ...]:
     return (
         Command("check", "name every mistake in the settings", _check),
         Command("show", "show each value and where it came from", _show, _json_flag),
-        Command("schema", "print the JSON Schema of the settings", _schema),
+        Command("schema", "print the JSON Schema of a file of settings", _schema),
         Command("reference", "print every setting there is, as commented TOML", _reference),
     )
 

@@ -1,9 +1,10 @@
 """Turn layers into settings that hold, or into every mistake at once."""
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -27,10 +28,14 @@ class Loaded(Generic[Root]):
     layers: Sequence[Layer]
 
     @cached_property
+    def tables(self) -> Mapping[str, Any]:
+        """All values as JSON writes them, plain texts that are secrets included."""
+        return self.settings.model_dump(mode="json", by_alias=True, fallback=_name_of_type)
+
+    @cached_property
     def origins(self) -> Mapping[str, str]:
         """Where each value came from, by dotted key: "config/default.toml:12", "default"."""
-        values = self.settings.model_dump(mode="json", by_alias=True, fallback=str)
-        return {dotted(path): self._origin(path) for path, _ in leaves(values)}
+        return {dotted(path): self._origin(path) for path, _ in leaves(self.tables)}
 
     def _origin(self, path: KeyPath) -> str:
         layer = said_by(self.layers, path)
@@ -47,10 +52,22 @@ def load(model: type[Root], sources: Sources) -> Loaded[Root]:
         settings = merge(_build_sources=(tuple(reversed(found)), {}))
     except ValidationError as error:
         problems += wrong_values(model, found, error)
+    except Exception as error:  # of a rule in a model from elsewhere, which may raise anything
+        raise SettingsError([*problems, _broken_rule(error)]) from error
     if problems:
         raise SettingsError(list(dict.fromkeys(problems)))
     settings._read_again = lambda: load(model, sources).settings
     return Loaded(settings, found)
+
+
+def _broken_rule(error: Exception) -> str:
+    """Return where a rule failed; what it says may hold a secret."""
+    *_, rule = traceback.extract_tb(error.__traceback__)
+    return f"{rule.filename}:{rule.lineno}: {rule.name} raised {type(error).__name__}"
+
+
+def _name_of_type(value: object) -> str:
+    return f"<{type(value).__name__}>"
 
 
 def changed(old: SettingsRoot, new: SettingsRoot) -> list[str]:

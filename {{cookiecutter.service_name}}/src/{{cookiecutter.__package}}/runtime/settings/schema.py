@@ -17,6 +17,20 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+def schema_of_one_file(model: type[BaseModel]) -> Any:
+    """Return the JSON Schema that fits each file, of which none has to say everything."""
+    return _partial(json_schema(model))
+
+
+def _partial(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_partial(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: each for key, each in node.items() if key != "required" or isinstance(each, dict)}
+    return {"anyOf" if key == "oneOf" else key: _partial(each) for key, each in kept.items()}
+
+
 class _WrittenDefaults(GenerateJsonSchema):
     def get_default_value(self, schema: WithDefaultSchema) -> Any:
         """Return a default of 5 seconds as "5s", not as ISO 8601 writes it."""

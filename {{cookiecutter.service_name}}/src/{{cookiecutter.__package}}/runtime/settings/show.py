@@ -10,8 +10,7 @@ from .paths import dotted, leaves, quoted
 
 def values(loaded: Loaded[Root]) -> dict[str, Any]:
     """Return each value by its dotted key, as JSON writes it, without secrets."""
-    tables = loaded.settings.model_dump(mode="json", by_alias=True, fallback=str)
-    visible = masked(tables, type(loaded.settings))
+    visible = masked(loaded.tables, type(loaded.settings))
     return {dotted(path): value for path, value in leaves(visible)}
 
 
