@@ -75,7 +75,17 @@ def test_a_mistake_in_a_variable_is_named(folder, name, text, line):
     ]
 
 
-@pytest.mark.parametrize("name", ["ORDER_BOOK_PORT", "ORDER_BOOK_GRPC_PORT", "ORDERS__HTTP__PORT"])
+NOT_OURS = [
+    "ORDER_BOOK_PORT",
+    "ORDER_BOOK_GRPC_PORT",
+    "ORDER_BOOK_ADMIN__HTTP__PORT",
+    "ORDERS__HTTP__PORT",
+    "HTTP__PORT",
+    "X_ORDER_BOOK_HTTP__PORT",
+]
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
 def test_what_kubernetes_or_another_service_sets_is_not_ours(folder, name):
     folder.variables[name] = "tcp://10.0.0.1:50051"
     assert folder.mistakes() == []

@@ -114,12 +114,11 @@ def _almost(name: str, prefix: str, model: type[SettingsRoot]) -> str:
     """Return what a name with almost our prefix meant; Kubernetes' own never hold two "_"."""
     head, two, rest = name.upper().partition("__")
     service = prefix.removesuffix("__")
-    if not two:
-        return ""
-    if re.sub("[^A-Z0-9]", "", head) == service.replace("_", ""):
+    if two and re.sub("[^A-Z0-9]", "", head) == service.replace("_", ""):
         return f"{prefix}{rest}"
-    section = head.removeprefix(f"{service}_")
-    return f"{prefix}{section}__{rest}" if section.lower() in model.model_fields else ""
+    ours, _, section = head.partition(f"{service}_")
+    is_meant = two and not ours and section.lower() in model.model_fields
+    return f"{prefix}{section}__{rest}" if is_meant else ""
 
 
 def _assignments(model: type[SettingsRoot], sources: Sources) -> Layer:
