@@ -21,8 +21,9 @@ def http_server(name: str, app: ASGIApp, bound: socket.socket, settings: HttpSet
     try:
         module = import_module(f".{settings.server}", __package__)
     except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
         raise StartupError(
-            f'http.server: {error.name} is not installed; install the extra "{settings.server}"'
+            f'http.server: {missing} is not installed; install the extra "{settings.server}"'
         ) from error
     server: Server = getattr(module, CLASSES[settings.server])(name, app, bound, settings.limits)
     return server

@@ -10,11 +10,11 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.typing import AppWrapper, ConnectionState
 
+from ..progress import Progress
 from .h1 import FencedH1
 from .h2 import FencedH2
 from .line import Line
 from .listener import Listener
-from .progress import Progress
 from .tasks import Tasks
 
 READ_BYTES = 64 * 1024
@@ -36,19 +36,19 @@ class Connection:
         self._due = now + self._header_s  # when it is closed, unless a request comes
         self._old_at = now + limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
         self._retired = self._discarding = False
-        self.tasks = Tasks(listener, self.abort)
+        self.tasks = Tasks(listener.connections, self.abort)
         self._protocol: FencedH1 | FencedH2 = self._chosen()
 
     async def run(self) -> None:
         """Serve the client."""
-        self._listener.connections.add(self)
+        self._listener.connections.join(self)
         try:
             await self._protocol.initiate()
             await self._read()
         finally:
-            self._listener.connections.discard(self)
             await self._protocol.handle(Closed())
             self._line.abort()
+            self._listener.connections.leave(self)
 
     def retire(self) -> None:
         """Take no more requests; close as soon as those under way are answered."""

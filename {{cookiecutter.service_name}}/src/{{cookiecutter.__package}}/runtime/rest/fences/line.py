@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from .progress import Progress
+from ..progress import Progress
 
 LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
 

@@ -3,7 +3,7 @@
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
 from hypercorn.typing import Event
 
-from .progress import Progress
+from ..progress import Progress
 
 
 class Outbox(StreamBuffer):

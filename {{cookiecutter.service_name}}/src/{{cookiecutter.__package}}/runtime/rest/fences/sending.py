@@ -8,11 +8,11 @@ from hypercorn.events import Closed
 from hypercorn.protocol.events import Body, EndBody, Event, Response
 from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BufferCompleteError, H2Protocol
 
+from ..progress import Progress
 from ..settings import HttpLimits
 from .frames import Frames
 from .line import Line
 from .outbox import Outbox
-from .progress import Progress
 
 COLLECT_BYTES = 16 * 1024  # that wait for the end of a turn of the loop, to leave in one write
 

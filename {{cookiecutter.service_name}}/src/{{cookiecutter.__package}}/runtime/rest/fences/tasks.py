@@ -7,7 +7,7 @@ from typing import Any
 
 from hypercorn.asyncio.task_group import TaskGroup
 
-from .listener import Listener
+from ..connections import Connections
 
 log = logging.getLogger("hypercorn.error")
 
@@ -15,30 +15,26 @@ log = logging.getLogger("hypercorn.error")
 class Tasks(TaskGroup):
     """Stands in for hypercorn's task group, which can hang on an error in one of its tasks."""
 
-    def __init__(self, listener: Listener, on_error: Callable[[], None]) -> None:
+    def __init__(self, connections: Connections, on_error: Callable[[], None]) -> None:
         super().__init__(asyncio.get_running_loop())
-        self._listener, self._on_error = listener, on_error
+        self._connections, self._on_error = connections, on_error
 
     def spawn(self, func: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run what belongs to the connection."""
-        task = self._loop.create_task(func(*args))
-        self._listener.tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._connections.spawn(func(*args)).add_done_callback(self._ended)
 
-    def spawn_handler(self, handling: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn_handler(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run the application for one request."""
-        task = self._loop.create_task(handling)
-        self._listener.handlers.add(task)
-        task.add_done_callback(self._answered)
-        return task
+        handler = self._connections.handle(work)
+        handler.add_done_callback(_answered)
+        return handler
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._listener.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("connection ended: %r", error)
             self._on_error()
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._listener.handlers.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the application raised", exc_info=error)
+
+def _answered(handler: asyncio.Task[None]) -> None:
+    if not handler.cancelled() and (error := handler.exception()) is not None:
+        log.error("the application raised", exc_info=error)

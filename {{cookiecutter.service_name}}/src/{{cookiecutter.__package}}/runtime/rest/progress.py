@@ -12,7 +12,11 @@ class Progress:
         self._limit_s, self._since, self._sent = limit_s, now, 0
 
     def stalled(self, now: float, sent: int, *, waiting: bool) -> bool:
-        """Return whether something waits and less than the least rate has left for `limit_s`."""
-        if not waiting or sent - self._sent >= MIN_BYTES_PER_S * self._limit_s:
+        """Return whether something waits and less than the least rate has left for `limit_s`.
+
+        `sent` may also be what waits, counted downwards: that it grows again shows that it moved.
+        """
+        moved = sent - self._sent
+        if not waiting or moved < 0 or moved >= MIN_BYTES_PER_S * self._limit_s:
             self._since, self._sent = now, sent
         return now - self._since > self._limit_s

@@ -1,0 +1,92 @@
+"""The body of a request: how much of it is read, and how long that may take."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import DeadlineExceededError, ResourceExhaustedError, ServiceError
+from .settings import HttpLimits
+
+
+class ContentTooLargeError(ResourceExhaustedError):
+    """The body of a request is larger than `http.limits.body_size`."""
+
+    status = 413
+
+
+class RequestTimeoutError(DeadlineExceededError):
+    """The body of a request was not there within `http.limits.body_time`."""
+
+    status = 408
+
+
+class Body:
+    """Counts and times what the application reads; a stream is only timed, part by part."""
+
+    __slots__ = (
+        "_ended",
+        "_limits",
+        "_receive",
+        "_send",
+        "_size",
+        "_stream",
+        "_until",
+        "answered",
+        "refusal",
+    )
+
+    def __init__(self, limits: HttpLimits, receive: Receive, send: Send, *, stream: bool) -> None:
+        self._limits, self._receive, self._send, self._stream = limits, receive, send, stream
+        self._size, self._until, self._ended = 0, 0.0, False
+        self.answered = False
+        self.refusal: ServiceError | None = None
+
+    async def read_by(self, app: ASGIApp, scope: Scope) -> None:
+        """Run `app`; what it makes of our own refusal is of no interest."""
+        try:
+            await app(scope, self._take, self._answer)
+        except ServiceError as error:
+            if error is not self.refusal:
+                raise
+
+    async def _take(self) -> Message:
+        if self._ended:  # what follows may take as long as it likes
+            return await self._receive()
+        self._until = self._until or self._deadline()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = RequestTimeoutError("the body did not come in time")
+            raise self.refusal from None
+        self._ended = not message.get("more_body", False)
+        self._count(len(message.get("body", b"")))
+        return message
+
+    def _count(self, size: int) -> None:
+        if self._stream:
+            self._until = 0.0
+            return
+        self._size += size
+        if self._size > self._limits.body_size:
+            self.refusal = too_large(self._limits)
+            raise self.refusal
+
+    def _answer(self, message: Message) -> Awaitable[None]:
+        if self.refusal is not None and not self.answered:
+            return _nothing()
+        self.answered = True
+        return self._send(message)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._limits.body_time.total_seconds()
+
+
+def too_large(limits: HttpLimits) -> ServiceError:
+    """Return what is said to a body without end."""
+    return ContentTooLargeError(f"the body is larger than {limits.body_size} bytes")
+
+
+async def _nothing() -> None:
+    """Drop what answers a request that has been refused."""

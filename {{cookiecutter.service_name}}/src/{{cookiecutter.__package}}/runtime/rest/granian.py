@@ -1,0 +1,106 @@
+"""Serves an application with granian: HTTP/1.1 and HTTP/2, spoken by Rust."""
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+from granian import net
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LogLevels
+from granian.server.embed import AsyncWorker, Server
+from starlette.types import ASGIApp
+
+from .connections import Connections
+from .handling import Handling
+from .settings import HttpLimits
+
+LINGER_S = 0.3  # granian itself waits for idle HTTP/2 clients to go; they end with the process
+BACKLOG = 1024
+MS = 1000
+HOLDER: Any = vars(net)["SocketHolder"]  # its stubs leave out what it is made of
+NO_HANDLERS: dict[str, Any] = {  # else its logging.config would close those of everybody
+    "incremental": True,
+    "formatters": {},
+    "handlers": {},
+    "loggers": {},
+}
+
+
+class GranianServer:
+    """Accepts on a listening socket from `start` to `stop`."""
+
+    def __init__(self, name: str, app: ASGIApp, bound: socket.socket, limits: HttpLimits) -> None:
+        self.name = name
+        self._connections = Connections(limits)
+        self._server = _Embedded(Handling(app, self._connections), bound, limits)
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        """Accept connections."""
+        self._serving = asyncio.create_task(self._server.serve())
+        await asyncio.sleep(0)  # enough for it to begin, as the socket listens already
+
+    async def stop(self, grace: float) -> None:
+        """Take no more work, let calls finish for `grace` seconds, then cut them."""
+        self._server.end()
+        await self._connections.end(grace)
+        await asyncio.wait([self._serving], timeout=LINGER_S)
+        self._stopped.set()
+
+    async def wait(self) -> None:
+        """Return when serving has ended; raises what ended it."""
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait([self._serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if self._serving.done():
+            self._serving.result()
+
+
+class _Embedded(Server):
+    """Takes a socket that listens already: of its own, a second process could share the port."""
+
+    _shd: Any
+    worker: AsyncWorker
+
+    def __init__(self, app: ASGIApp, bound: socket.socket, limits: HttpLimits) -> None:
+        super().__init__(
+            app,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            backpressure=limits.connections,
+            http1_settings=_http1(limits),
+            http2_settings=_http2(limits),
+            log_level=LogLevels.error,
+            log_dictconfig=NO_HANDLERS,
+        )
+        self._bound = bound
+
+    def end(self) -> None:
+        """Take no more connections."""
+        self._bound.close()
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
+
+    def _init_shared_socket(self) -> None:
+        self._shd = HOLDER(os.dup(self._bound.fileno()), False, BACKLOG)
+
+    def _spawn_worker(self, *args: Any, **kwargs: Any) -> AsyncWorker:
+        self.worker = super()._spawn_worker(*args, **kwargs)
+        return self.worker
+
+
+def _http1(limits: HttpLimits) -> HTTP1Settings:
+    return HTTP1Settings(
+        header_read_timeout=round(limits.header_time.total_seconds() * MS),
+        max_buffer_size=max(8192, limits.header_size),
+    )
+
+
+def _http2(limits: HttpLimits) -> HTTP2Settings:
+    return HTTP2Settings(
+        max_concurrent_streams=limits.streams,
+        max_headers_size=limits.header_size,
+        keep_alive_interval=round(limits.idle_time.total_seconds() * MS),
+    )

@@ -1,0 +1,97 @@
+"""Handlers of a server that starts them itself, and tells them little about their client."""
+
+import asyncio
+from collections import deque
+from http.client import SERVICE_UNAVAILABLE
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .connections import Connections
+
+LARGE_BYTES = 64 * 1024  # less fits into the buffers on the way
+
+
+class Handling:
+    """Runs an application so that its client's leaving, or not reading, and the stop can end it."""
+
+    def __init__(self, app: ASGIApp, connections: Connections) -> None:
+        self._app, self._connections = app, connections
+        self._send_s = connections.limits.send_time.total_seconds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._connections.adopt(handler)
+        handled = _Handled(handler, receive, send, self._send_s)
+        try:
+            await self._app(scope, handled.receive, handled.send)
+        except asyncio.CancelledError:
+            if not handled.started:
+                await _say_goodbye(send)
+        finally:
+            handled.close()
+
+
+class _Handled:
+    """One request; while it is answered in parts, somebody looks out for the client's leaving."""
+
+    def __init__(
+        self, handler: asyncio.Task[None], receive: Receive, send: Send, send_s: float
+    ) -> None:
+        self._handler, self._receive, self._send, self._send_s = handler, receive, send, send_s
+        self.started = False
+        self._reading = False
+        self._read: deque[Message] = deque()
+        self._ahead: asyncio.Task[None] | None = None
+
+    async def receive(self) -> Message:
+        """Hand on what the client has sent."""
+        if self._ahead is not None:
+            await asyncio.wait([self._ahead])
+        if self._read:
+            return self._read.popleft()
+        self._reading = True
+        try:
+            return await self._receive()
+        finally:
+            self._reading = False
+
+    async def send(self, message: Message) -> None:
+        """Hand on a part of the answer; a client that takes none of it is given up."""
+        self.started = True
+        if not message.get("more_body") and len(message.get("body", b"")) <= LARGE_BYTES:
+            await self._send(message)
+            return
+        self._look_out()
+        try:
+            async with asyncio.timeout(self._send_s):
+                await self._send(message)
+        except TimeoutError:
+            self._handler.cancel()
+        await asyncio.sleep(0)  # to a client that has gone, granian sends without any wait
+
+    def close(self) -> None:
+        """Stop looking out."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+
+    def _look_out(self) -> None:
+        if self._ahead is None and not self._reading:
+            self._ahead = asyncio.get_running_loop().create_task(self._until_left())
+
+    async def _until_left(self) -> None:
+        """Read on up to the disconnect, unless there is a body, which is not ours to read."""
+        more_body = False
+        while not more_body:
+            message = await self._receive()
+            self._read.append(message)
+            more_body = message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                self._handler.cancel()
+                return
+
+
+async def _say_goodbye(send: Send) -> None:
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

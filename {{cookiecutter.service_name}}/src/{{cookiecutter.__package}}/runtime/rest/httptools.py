@@ -1,0 +1,161 @@
+"""HTTP/1.1 as uvicorn speaks it with httptools, within bounds."""
+
+import asyncio
+import math
+from functools import partial
+from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
+from typing import Any, cast
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from .connections import Connections
+from .progress import Progress
+
+NEVER = math.inf
+LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
+
+
+class HeadTooLargeError(Exception):
+    """Ends the parsing of a request."""
+
+
+class Refusal(asyncio.Protocol):
+    """Closes a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One client: how much it may send, and how long it may take."""
+
+    def __init__(self, connections: Connections, config: Config, state: ServerState) -> None:
+        super().__init__(config, state, {})
+        limits, now = connections.limits, self.loop.time()
+        self._connections = connections
+        self._header_s = limits.header_time.total_seconds()
+        self._idle_s = limits.idle_time.total_seconds()
+        self._due = now + self._header_s  # when it is closed, unless a request comes
+        self._old_at = now + limits.connection_age.total_seconds()
+        self._old = self._discarding = False
+        self._head_bytes = 0
+        self._progress = Progress(limits.send_time.total_seconds(), now)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Look after a client."""
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._connections.join(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        super().connection_lost(exc)
+        self._connections.leave(self)
+
+    def retire(self) -> None:
+        """Take no more requests; close as soon as those under way are answered."""
+        self.shutdown()
+
+    def abort(self) -> None:
+        """Drop the connection with all that is under way."""
+        self.transport.abort()
+
+    def check(self, now: float) -> None:
+        """Do what is due."""
+        waiting = self.transport.get_write_buffer_size()
+        if self._progress.stalled(now, -waiting, waiting=waiting > 0):
+            self.transport.abort()
+        elif now >= self._due:
+            self.transport.close()
+        elif now >= self._old_at:
+            self._old = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sends; a head has its time and its size."""
+        if self._discarding:
+            return
+        if self._due < NEVER:
+            self._due = min(self._due, self.loop.time() + self._header_s)
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._due < NEVER and self._head_bytes > self._connections.limits.header_size:
+            self._refuse_head()
+
+    def on_headers_complete(self) -> None:
+        """Begin a request; raises HeadTooLargeError."""
+        size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+        if size > self._connections.limits.header_size:
+            self._refuse_head()
+            raise HeadTooLargeError
+        super().on_headers_complete()
+        self._due = NEVER
+        if self._old:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless the client is still in the midst of this one."""
+        last, unread = not self.pipeline, self.cycle.more_body
+        super().on_response_complete()
+        if last:
+            self._due, self._head_bytes = self.loop.time() + self._idle_s, 0
+        if last and unread:
+            self._discard()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, unless it has been answered."""
+        if not self._discarding:
+            super().send_400_response(msg)
+
+    def _refuse_head(self) -> None:
+        if not self._discarding and not self.transport.is_closing():
+            line = STATUS_LINE[REQUEST_HEADER_FIELDS_TOO_LARGE]
+            self.transport.write(line + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self._discard()
+
+    def _discard(self) -> None:
+        """Send no more, but let the client finish: closing at once would destroy the answer."""
+        self._discarding = True
+        self.loop.call_later(LINGER_S, self.transport.close)
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._connections.handle(cycle.run_asgi(partial(_answer, cycle, app)))
+
+
+async def _answer(
+    cycle: RequestResponseCycle, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Run `app` until it has answered, or is cut."""
+    handler = asyncio.current_task()
+
+    async def respond(message: Message) -> None:
+        if cycle.disconnected and handler is not None:
+            handler.cancel()  # it still answers, although its client has gone
+            await asyncio.sleep(0)
+        if cycle.more_body:
+            cycle.keep_alive = True  # else uvicorn would close at once, and destroy the answer
+        await send(message)
+
+    try:
+        await app(scope, receive, respond)
+    except asyncio.CancelledError:
+        await _break_off(cycle, send)
+
+
+async def _break_off(cycle: RequestResponseCycle, send: Send) -> None:
+    """Say goodbye to a client whose handler has been cut."""
+    if cycle.response_started or cycle.disconnected:
+        cycle.transport.abort()
+        await asyncio.sleep(0)
+        return
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

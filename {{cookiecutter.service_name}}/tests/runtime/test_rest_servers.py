@@ -1,0 +1,223 @@
+"""The three servers behave the same in what the lifecycle and the limits ask of them."""
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from {{ cookiecutter.__package }}.runtime import rest
+from {{ cookiecutter.__package }}.runtime.errors import StartupError
+from {{ cookiecutter.__package }}.runtime.rest.granian import GranianServer
+from {{ cookiecutter.__package }}.runtime.rest.hypercorn import HypercornServer
+from {{ cookiecutter.__package }}.runtime.rest.server import http_server
+from {{ cookiecutter.__package }}.runtime.rest.settings import HttpSettings
+from {{ cookiecutter.__package }}.runtime.rest.uvicorn import UvicornServer
+
+from wire import GET, TIMEOUT_S, H2Wire, Port, Probe, Wire, listening, serving
+
+ALL = [HypercornServer, UvicornServer, GranianServer]
+WITH_HTTP2 = [HypercornServer, GranianServer]
+HOLD = b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n"
+LIMITS = {
+    "header_size": "16KiB",
+    "header_time": "500ms",
+    "send_time": "500ms",
+    "idle_time": "500ms",
+    "body_size": "64KiB",
+    "body_time": "500ms",
+    "connections": 30,
+}
+
+
+@pytest.fixture(params=ALL, ids=lambda kind: kind.__name__)
+async def port(request: pytest.FixtureRequest, quiet: None) -> Any:
+    async with serving(request.param, **LIMITS) as port:
+        yield port
+
+
+@pytest.fixture(params=WITH_HTTP2, ids=lambda kind: kind.__name__)
+async def http2_port(request: pytest.FixtureRequest, quiet: None) -> Any:
+    async with serving(request.param, **LIMITS) as port:
+        yield port
+
+
+async def stopped(port: Port, grace: float, within: float) -> None:
+    async with asyncio.timeout(within):
+        await port.server.stop(grace)
+        await port.server.wait()
+
+
+# Serving.
+
+
+async def test_an_answer_carries_a_date(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
+        answer = (await wire.until(b"2 bytes")).lower()
+    assert answer.startswith(b"http/1.1 200")
+    assert b"\r\ndate: " in answer
+
+
+async def test_http2_is_served_on_the_same_port(http2_port: Port) -> None:
+    async with H2Wire.open(http2_port.number) as wire:
+        wire.begin()
+        stream_id = wire.request(end=False)
+        wire.body(stream_id, b"hi", end=True)
+        assert await wire.answer(stream_id) == (200, b"2 bytes", None)
+
+
+async def test_serving_goes_on_until_it_is_stopped(port: Port) -> None:
+    waiting = asyncio.create_task(port.server.wait())
+    async with Wire.open(port.number) as wire:
+        wire.send(GET)
+        await wire.until(b"bytes")
+    assert not waiting.done()
+    await stopped(port, grace=1, within=1)
+    await waiting
+
+
+# Stopping.
+
+
+async def test_a_request_under_way_finishes(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(HOLD)
+        await port.probe.has_begun()
+        stop = asyncio.create_task(stopped(port, grace=5, within=2))
+        await asyncio.sleep(0)
+        port.probe.release.set()
+        answer = await wire.closed()
+        await stop
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"held")
+
+
+async def test_an_idle_connection_does_not_hold_up_the_stop(port: Port) -> None:
+    async with Wire.open(port.number) as wire, Wire.open(port.number):
+        wire.send(GET)
+        await wire.until(b"bytes")
+        await stopped(port, grace=5, within=1)
+
+
+async def test_an_idle_http2_connection_does_not_hold_up_the_stop(http2_port: Port) -> None:
+    async with H2Wire.open(http2_port.number) as wire:
+        wire.begin()
+        await wire.answer(wire.request())
+        await stopped(http2_port, grace=5, within=1)
+        await wire.until_goaway()
+
+
+async def test_a_request_over_the_grace_is_cut(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(HOLD)
+        await port.probe.has_begun()
+        await stopped(port, grace=0.2, within=1.2)
+        assert (await wire.until(b"\r\n")).startswith(b"HTTP/1.1 503")
+    assert port.probe.cancelled == 1
+
+
+async def test_a_reader_that_does_not_read_does_not_hold_up_the_stop(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        await port.probe.has_begun()
+        await stopped(port, grace=0.2, within=1.5)
+    assert port.probe.running == 0
+
+
+async def test_nobody_can_connect_any_more(port: Port) -> None:
+    await stopped(port, grace=5, within=1)
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", port.number)
+
+
+async def test_a_second_stop_shortens_the_first(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(HOLD)
+        await port.probe.has_begun()
+        first = asyncio.create_task(port.server.stop(60))
+        await asyncio.sleep(0)
+        await stopped(port, grace=0, within=1.2)
+        async with asyncio.timeout(TIMEOUT_S):
+            await first
+
+
+# Bounds.
+
+
+async def test_nothing_is_left_of_a_client_that_leaves(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /listen HTTP/1.1\r\nhost: a\r\n\r\n")
+        await port.probe.has_begun()
+    await port.nothing_is_left()
+
+
+async def test_nothing_is_left_of_a_client_that_leaves_in_the_midst_of_an_answer(
+    port: Port,
+) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        await wire.until(b"xxxx")
+    await port.nothing_is_left()
+
+
+async def test_a_reader_that_does_not_read_is_cut(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        await port.probe.has_begun()
+        await port.nothing_is_left()
+
+
+async def test_half_a_head_has_its_time(port: Port) -> None:
+    async with Wire.open(port.number) as wire, asyncio.timeout(3):
+        await wire.drip(GET[:-2] + b"x: " + b"y" * 200, 0.05)
+        await wire.closed()
+
+
+@pytest.mark.parametrize("size", [17000, 200_000])
+async def test_a_large_head_is_refused(port: Port, size: int) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(GET[:-2], b"x: ", b"y" * size, b"\r\n\r\n")
+        assert (await wire.until(b"\r\n")).split()[1] == b"431"
+        await wire.closed()
+
+
+async def test_an_early_answer_can_be_read_by_who_still_sends(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n")
+        wire.send(b"x" * 2_000_000)
+        assert (await wire.until(b"\r\n\r\nno")).split()[1] == b"401"
+
+
+# The choice.
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
+def test_a_server_that_is_not_installed_is_one_plain_line(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == server]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, server, None)
+    monkeypatch.delitem(sys.modules, f"{rest.__name__}.{server}")
+    with listening() as bound, pytest.raises(StartupError) as caught:
+        http_server("http", Probe(), bound, HttpSettings(server=server))
+    assert str(caught.value).startswith(f"http.server: {server} is not installed")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
+def test_only_the_chosen_server_is_imported(server: str) -> None:
+    others = {"hypercorn", "uvicorn", "granian"} - {server}
+    code = (
+        "import socket, sys\n"
+        f"from {rest.__name__}.server import http_server\n"
+        f"from {rest.__name__}.settings import HttpSettings\n"
+        f"http_server('http', print, socket.socket(), HttpSettings(server={server!r}))\n"
+        f"assert not {others!r} & set(sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False
+    )
+    assert run.returncode == 0
