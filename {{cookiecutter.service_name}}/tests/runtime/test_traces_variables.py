@@ -1,11 +1,14 @@
 """OpenTelemetry's own variables: below ours, above the files, and never ignored in silence."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loguru import logger
 
+from {{ cookiecutter.__package }}.runtime import traces
 from {{ cookiecutter.__package }}.runtime.errors import SettingsError, StartupError
 from {{ cookiecutter.__package }}.runtime.service import RuntimeSettings
 from {{ cookiecutter.__package }}.runtime.settings import Identity, Loaded, Sources, load
@@ -87,6 +90,14 @@ def test_a_mistake_in_their_variable_is_named_by_it(folder, name, value, key):
         loaded(folder, {name: value})
     (mistake,) = refused.value.mistakes
     assert mistake.startswith(f"{name}: {key}")
+
+
+def test_the_domain_may_import_spans_without_a_transport():
+    program = f"import sys, {traces.__name__}; print(*sys.modules)"
+    printed = subprocess.check_output([sys.executable, "-c", program], timeout=30)
+    modules = set(printed.decode().split())
+    assert not modules & {"fastapi", "starlette", "hypercorn", "grpc", "httpx", "pyinstrument"}
+    assert traces.__name__ in modules
 
 
 @pytest.fixture

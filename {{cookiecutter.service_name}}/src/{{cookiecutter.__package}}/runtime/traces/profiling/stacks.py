@@ -25,7 +25,6 @@ def log_stacks(loop: asyncio.AbstractEventLoop) -> None:
 @contextmanager
 def stacks_on_signal(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Log all stacks at each SIGUSR1, also while something blocks the loop."""
-
     asked: SimpleQueue[bool] = SimpleQueue()  # as its `put` is safe in a signal handler
     before = signal.signal(signal.SIGUSR1, lambda *_: asked.put(True))
     threading.Thread(target=_serve, args=(asked, loop), name="stacks", daemon=True).start()
