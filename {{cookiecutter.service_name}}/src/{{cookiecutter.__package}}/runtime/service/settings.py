@@ -1,8 +1,9 @@
 """The sections that every service has; each is typed by the part that it configures."""
 
 from collections.abc import Sequence
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..auth import AuthSettings
 from ..calls.gate import CallSettings
@@ -12,7 +13,7 @@ from ..logs import LogsSettings
 from ..management import ManagementSettings
 from ..rest.settings import HttpSettings
 from ..rpc import GrpcSettings
-from ..settings import Identity, SettingsRoot
+from ..settings import Identity, SettingsRoot, mistake
 from ..traces import TracesSettings
 
 AT_HOME = frozenset({"", "development", "test"})  # environments in which anybody may call
@@ -50,6 +51,15 @@ class RuntimeSettings(SettingsRoot):
 
     lifecycle: LifecycleSettings = LifecycleSettings()
     """The waits of a stop."""
+
+    @model_validator(mode="after")
+    def _one_port_each(self) -> Self:
+        taken = {0: ""}  # any free one, as often as it is asked for
+        ports = {"http": self.http.port, "grpc": self.grpc.port, "management": self.management.port}
+        for name, port in ports.items():
+            if taken.setdefault(port, name) not in {name, ""}:
+                raise mistake(f"{name}.port", f"{port} is the port of {taken[port]}, too")
+        return self
 
     def warnings(self) -> Sequence[str]:
         """Return a line for each thing that is allowed, but most likely not meant."""
