@@ -192,6 +192,7 @@ def test_every_file_in_the_named_folder_of_secrets_is_a_key(folder):
     data = folder.secrets / "..2026_01_01"
     data.mkdir()
     (data / "auth__keys").write_text("line 1\nline 2\n", encoding="utf-8")
+    (folder.secrets / ".keep").write_text("", encoding="utf-8")
     (folder.secrets / "..data").symlink_to(data)
     (folder.secrets / "auth__keys").symlink_to(folder.secrets / "..data" / "auth__keys")
     assert folder.load().settings.auth.keys.get_secret_value() == "line 1\nline 2"
