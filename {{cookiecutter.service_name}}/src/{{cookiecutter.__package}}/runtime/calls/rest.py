@@ -72,6 +72,7 @@ def _describe(call: Call, scope: Scope, user_agent: str | None) -> None:
     client = scope.get("client")
     call.peer = f"{client[0]}:{client[1]}" if client else ""
     call.method, call.path, call.user_agent = scope["method"], scope["path"], user_agent
+    call.scope = scope
 
 
 def _conclude(call: Call, scope: Scope) -> None:
