@@ -14,6 +14,11 @@ from collector import Collector
 IDENTITY = Identity(name="order-book", version="1.2.3", environment="test", instance="one")
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+
+
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with Collector() as collector:

@@ -83,6 +83,11 @@ async def hang_over_grpc(ports: Ports, flags: str) -> None:
     await over_grpc(ports, "DeleteOrder", pb.DeleteOrderRequest(id="4711"), flags)
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+
+
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with Collector() as collector:
@@ -133,6 +138,17 @@ async def test_a_failing_call_leaves_one_and_the_same_span_sampled_or_not(
 def without_port(span: dict[str, Any]) -> dict[str, Any]:
     """Return `span` without what differs in each call."""
     return span | {"tags": {k: v for k, v in span["tags"].items() if k != "client.port"}}
+
+
+@pytest.mark.parametrize("call", [get_over_http, get_over_grpc])
+async def test_a_call_that_we_chose_has_the_ids_that_its_log_lines_carry(
+    failing, collector, calls, call
+):
+    await call(failing, "")  # no decision: a garbled header
+    (span,) = await server_spans(collector, 1)
+    assert (span["traceId"], span["id"]) == (calls[0].trace_id, calls[0].span_id)
+    assert calls[0].trace_id != TRACE
+    assert "parentId" not in span
 
 
 async def test_a_failing_rest_call_is_named_by_its_route(failing, collector):

@@ -116,9 +116,11 @@ class Tracing:
                 loop.call_soon_threadsafe(sent.set)
 
         self._outbox.close(seconds, tell)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(seconds):
                 await sent.wait()
+        except TimeoutError:
+            self._outbox.give_up()
 
 
 @contextmanager

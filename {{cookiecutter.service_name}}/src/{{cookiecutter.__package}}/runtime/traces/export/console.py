@@ -20,7 +20,8 @@ class ConsoleExporting:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._coloured = self._stream.isatty() and "NO_COLOR" not in os.environ
+        terminal = self._stream.isatty() or "FORCE_COLOR" in os.environ
+        self._coloured = terminal and "NO_COLOR" not in os.environ
         self._waiting: dict[int, list[ReadableSpan]] = {}
         self._shown: deque[int] = deque(maxlen=REMEMBERED)
 

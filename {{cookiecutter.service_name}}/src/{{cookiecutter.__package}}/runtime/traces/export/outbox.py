@@ -54,7 +54,7 @@ class Outbox(SpanProcessor):
         self._queue: deque[ReadableSpan] = deque()
         self._lock = threading.Lock()
         self._wake, self._closing = threading.Event(), threading.Event()
-        self._give_up_at = float("inf")
+        self._give_up_at, self._under_way = float("inf"), 0
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
@@ -72,6 +72,10 @@ class Outbox(SpanProcessor):
         self._closing.set()
         self._wake.set()
 
+    def give_up(self) -> None:
+        """Count what is still here as lost, also what a backend has and does not answer."""
+        self._report.ended(len(self._queue) + self._under_way)
+
     def shutdown(self) -> None:
         self.close(0)
 
@@ -87,7 +91,7 @@ class Outbox(SpanProcessor):
                 self._closing.wait(PAUSE_S)
         self._send_all()
         self._exporting.close()
-        self._report.ended(len(self._queue))
+        self.give_up()
         self._done()
 
     def _send_all(self) -> bool:
@@ -99,12 +103,15 @@ class Outbox(SpanProcessor):
         return True
 
     def _send(self, batch: list[ReadableSpan]) -> bool:
+        self._under_way = len(batch)
         try:
             self._exporting.send([self._redaction.redacted(span) for span in batch])
         except UndeliveredError as error:
             self._return(batch if error.again else [], dropped=0 if error.again else len(batch))
             self._report.failed(str(error), len(self._queue))
             return not error.again
+        finally:
+            self._under_way = 0
         self._report.delivered()
         return True
 

@@ -13,6 +13,7 @@ class Report:
     def __init__(self, backend: str, hint: str = "") -> None:
         self._backend, self._hint = backend, hint
         self._dropped, self._waiting, self._reason = 0, 0, ""
+        self._has_ended = False
         self._next = 0.0
 
     def dropped(self, count: int) -> None:
@@ -36,9 +37,11 @@ class Report:
             self._dropped = 0
 
     def ended(self, left: int) -> None:
-        """Say what was still waiting when time was over."""
+        """Say, as the last thing, what was still waiting when time was over."""
         lost = self._dropped + left
-        if lost and not self._hint:
+        is_news = lost and not self._hint and not self._has_ended
+        self._has_ended = True
+        if is_news:
             logger.warning("traces: {} spans did not reach {}", lost, self._backend)
 
     def _line(self) -> str:
