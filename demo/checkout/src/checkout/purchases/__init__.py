@@ -1,0 +1,1 @@
+"""Feature: buy what the order book offers."""
