@@ -2,6 +2,7 @@
 
 import os
 import select
+import stat
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -24,16 +25,19 @@ class Console(Sink):
         super().__init__(name, settings, alarm)
         self._fd = os.dup(getattr(sys, f"__{settings.stream}__").fileno())
         self._form = _form(settings, os.isatty(self._fd))
+        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLOUT)
         self._lock = threading.Lock()
         self._backlog = Background(name, self._write_all, settings.queue_size, self.losses)
 
     def put(self, line: Line) -> None:
         data = self._form(line)
         with self._lock:
-            if len(data) > PIPE_BUF or self._backlog.waiting or not self._is_ready():
-                self._backlog.put(data)
-            else:
+            if self._may_write(len(data)):
                 self._write(data)
+            else:
+                self._backlog.put(data)
 
     def flush(self, seconds: float) -> bool:
         return self._backlog.flush(seconds)
@@ -41,8 +45,11 @@ class Console(Sink):
     def close(self) -> None:
         self._backlog.close()
 
-    def _is_ready(self) -> bool:
-        return bool(select.select((), (self._fd,), (), 0)[1])
+    def _may_write(self, size: int) -> bool:
+        """Return whether writing would not wait: always for a file, else if a pipe has room."""
+        if self._backlog.waiting:
+            return False
+        return self._is_file or (size <= PIPE_BUF and bool(self._poll.poll(0)))
 
     def _write(self, data: bytes) -> None:
         try:

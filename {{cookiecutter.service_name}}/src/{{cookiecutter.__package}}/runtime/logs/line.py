@@ -13,8 +13,9 @@ from .levels import NUMBERS
 class Line:
     """What one record says; `fields` have names of the Elastic Common Schema, `labels` our own.
 
-    `stack` is the traceback of `error`. `json` and `texts` hold the forms of the line that some
-    sink has asked for: each is made once.
+    `stack` is the traceback of `error`. `common` is the end of the JSON, the same in every line of
+    the process, and `document` the rest of it. `json`, `text` and `coloured` are the forms that
+    some sink has asked for: each is made once.
     """
 
     at: datetime
@@ -23,11 +24,14 @@ class Line:
     logger: str
     message: str
     fields: dict[str, Any] = field(default_factory=dict)
-    labels: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] | None = None
     error: BaseException | None = None
     stack: str = ""
+    common: bytes = b"}\n"
+    document: Mapping[str, Any] | None = None
     json: bytes | None = None
-    texts: dict[bool, bytes] = field(default_factory=dict)
+    text: bytes | None = None
+    coloured: bytes | None = None
 
 
 def now(level: Level, logger: str, message: str) -> Line:

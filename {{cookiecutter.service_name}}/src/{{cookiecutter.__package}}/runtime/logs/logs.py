@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
@@ -36,7 +36,7 @@ class Logs:
         levels: Levels,
         sinks: Sequence[Sink],
         redactor: Redactor,
-        common: Mapping[str, Any],
+        common: bytes,
     ) -> None:
         self._levels, self._sinks = levels, sinks
         self._redactor, self._common = redactor, common
@@ -44,11 +44,9 @@ class Logs:
 
     def access(self, call: Call) -> None:
         """Write the one line of a finished call; an observer of calls."""
-        level, level_no = access.level_of(call)
-        if level_no < self._levels.least(access.LOGGER):
+        if access.level_no_of(call) < self._levels.least(access.LOGGER):
             return
-        line = Line(datetime.now(UTC), level, level_no, access.LOGGER, access.message_of(call))
-        line.fields = {**self._common, **access.fields_of(call)}
+        line = access.line_of(call, self._common)
         for sink in self._sinks:
             if sink.wants(line):
                 sink.put(line)
@@ -67,8 +65,8 @@ class Logs:
 
     def _complete(self, line: Line) -> None:
         redactor = self._redactor
-        line.message, line.labels = redactor.text(line.message), redactor.fields(line.labels)
-        line.fields = {**self._common, **line.fields, **_ids()}
+        line.message, line.labels = redactor.text(line.message), redactor.fields(line.labels or {})
+        line.common, line.fields = self._common, {**line.fields, **_ids()}
         if line.error is not None:
             line.fields["error.type"] = type(line.error).__name__
             line.fields["error.message"] = redactor.text(ecs.written(line.error))

@@ -27,10 +27,15 @@ RAISED = re.compile(
 
 def as_text(line: Line, colour: bool) -> bytes:
     """Return the line as UTF-8 text with its end of line; made once."""
-    if colour not in line.texts:
-        written = _coloured(line) if colour else _plain(line)
-        line.texts[colour] = written.encode("utf-8", "backslashreplace")
-    return line.texts[colour]
+    if colour:
+        line.coloured = line.coloured or _encoded(_coloured(line))
+        return line.coloured
+    line.text = line.text or _encoded(_plain(line))
+    return line.text
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _plain(line: Line) -> str:
@@ -64,9 +69,12 @@ def _visible(text: str) -> str:
 
 
 def _details(line: Line) -> Mapping[str, str]:
-    labels = {_visible(str(key)): _visible(str(value)) for key, value in line.labels.items()}
-    trace_id = line.fields.get("trace.id")
-    return {**labels, "trace.id": trace_id} if trace_id else labels
+    labels = {
+        _visible(str(key)): _visible(str(value)) for key, value in (line.labels or {}).items()
+    }
+    duration_ns, trace_id = line.fields.get("event.duration"), line.fields.get("trace.id")
+    took = {} if duration_ns is None else {"took": f"{duration_ns / 1e6:.1f}ms"}
+    return {**labels, **took, **({"trace.id": trace_id} if trace_id else {})}
 
 
 def _indented(stack: str) -> str:
