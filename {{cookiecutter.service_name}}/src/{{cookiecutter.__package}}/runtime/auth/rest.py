@@ -10,12 +10,12 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import current
+from ..rest.listening import CLIENT_CERTIFICATE
 from .access import Access
 from .guard import Credentials, Guard
 from .needs import PUBLIC, Needs, needs
 from .settings import AuthSettings
 
-CLIENT_CERTIFICATE = "client_certificate"  # in ASGI's `state`: DER, verified by the listener
 AUTHORIZATION = b"authorization"
 POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
 

@@ -3,15 +3,18 @@
 import asyncio
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from granian import net
-from granian.constants import Interfaces
+from granian.constants import Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import AsyncWorker, Server
 from starlette.types import ASGIApp
 
+from ..tls import HttpTlsSettings
+from ..tls.check import checked
 from .connections import Connections
 from .handling import Handling
 from .settings import HttpLimits
@@ -31,10 +34,18 @@ NO_HANDLERS: dict[str, Any] = {  # else its logging.config would close those of 
 class GranianServer:
     """Accepts on a listening socket from `start` to `stop`."""
 
-    def __init__(self, name: str, app: ASGIApp, bound: socket.socket, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        name: str,
+        app: ASGIApp,
+        bound: socket.socket,
+        limits: HttpLimits,
+        tls: HttpTlsSettings | None = None,
+    ) -> None:
         self.name = name
         self._connections = Connections(limits)
-        self._server = _Embedded(Handling(app, self._connections), bound, limits)
+        secured = _tls(f"{name}.tls", tls) if tls else {}
+        self._server = _Embedded(Handling(app, self._connections), bound, limits, secured)
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -64,7 +75,9 @@ class _Embedded(Server):
     _shd: Any
     worker: AsyncWorker
 
-    def __init__(self, app: ASGIApp, bound: socket.socket, limits: HttpLimits) -> None:
+    def __init__(
+        self, app: ASGIApp, bound: socket.socket, limits: HttpLimits, tls: Mapping[str, Any]
+    ) -> None:
         super().__init__(
             app,
             interface=Interfaces.ASGINL,
@@ -74,6 +87,7 @@ class _Embedded(Server):
             http2_settings=_http2(limits),
             log_level=LogLevels.error,
             log_dictconfig=NO_HANDLERS,
+            **tls,
         )
         self._bound = bound
 
@@ -89,6 +103,18 @@ class _Embedded(Server):
     def _spawn_worker(self, *args: Any, **kwargs: Any) -> AsyncWorker:
         self.worker = super()._spawn_worker(*args, **kwargs)
         return self.worker
+
+
+def _tls(section: str, tls: HttpTlsSettings) -> Mapping[str, Any]:
+    """Return how granian names `tls`, whose files it reads once; raises StartupError."""
+    checked(section, tls)
+    return {
+        "ssl_cert": tls.certificate,
+        "ssl_key": tls.key,
+        "ssl_ca": tls.client_ca,
+        "ssl_client_verify": tls.client_ca is not None,
+        "ssl_protocol_min": SSLProtocols(f"tls{tls.min_version}"),
+    }
 
 
 def _http1(limits: HttpLimits) -> HTTP1Settings:

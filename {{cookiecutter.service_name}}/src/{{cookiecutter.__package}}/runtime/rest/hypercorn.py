@@ -3,35 +3,46 @@
 import asyncio
 import logging
 import socket
+from functools import partial
 
 from hypercorn.config import Config
 from starlette.types import ASGIApp
 
+from ..tls import HttpTlsSettings
 from .connections import Connections
 from .fences.connection import Connection
 from .fences.listener import Listener
+from .listening import Listening
 from .settings import HttpLimits
 
+PROTOCOLS = ["h2", "http/1.1"]  # in the order that the port prefers
 NO_LIMIT = 2**31 - 1
 
 
 class HypercornServer:
     """Accepts on a listening socket from `start` to `stop`."""
 
-    def __init__(self, name: str, app: ASGIApp, bound: socket.socket, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        name: str,
+        app: ASGIApp,
+        bound: socket.socket,
+        limits: HttpLimits,
+        tls: HttpTlsSettings | None = None,
+    ) -> None:
         self.name = name
-        self._bound = bound
+        self._listening = Listening(name, bound, limits, tls, PROTOCOLS)
         self._connections = Connections(limits)
         self._listener = Listener(app, _config(limits), limits, self._connections)
 
     async def start(self) -> None:
         """Accept connections."""
-        self._server = await asyncio.start_server(self._accept, sock=self._bound)
+        await self._listening.start(partial(asyncio.start_server, self._accept))
         self._watch = asyncio.create_task(self._connections.watch())
 
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls finish for `grace` seconds, then cut them."""
-        self._server.close()
+        self._listening.close()
         await self._listener.context.terminated.set()
         await self._connections.end(grace)
         self._watch.cancel()

@@ -25,5 +25,7 @@ def http_server(name: str, app: ASGIApp, bound: socket.socket, settings: HttpSet
         raise StartupError(
             f'http.server: {missing} is not installed; install the extra "{settings.server}"'
         ) from error
-    server: Server = getattr(module, CLASSES[settings.server])(name, app, bound, settings.limits)
+    server: Server = getattr(module, CLASSES[settings.server])(
+        name, app, bound, settings.limits, settings.tls
+    )
     return server

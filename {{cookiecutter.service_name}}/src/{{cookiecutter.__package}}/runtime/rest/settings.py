@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..settings import Duration, Port, Section, Size
+from ..tls import HttpTlsSettings
 
 Positive = Field(gt=0)
 PositiveTime = Field(gt=timedelta(0))
@@ -53,6 +54,9 @@ class HttpSettings(Section):
 
     server: Literal["hypercorn", "uvicorn", "granian"] = "hypercorn"
     """Who serves it; uvicorn and granian are extras of the package."""
+
+    tls: HttpTlsSettings | None = None
+    """TLS, and client certificates; without it the port speaks plain text."""
 
     limits: HttpLimits = HttpLimits()
     """What one client may ask."""

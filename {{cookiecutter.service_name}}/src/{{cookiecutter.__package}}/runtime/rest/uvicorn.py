@@ -3,16 +3,20 @@
 import asyncio
 import socket
 from email.utils import formatdate
+from functools import partial
 from math import ceil
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from ..tls import HttpTlsSettings
 from .connections import Connections
 from .httptools import BoundedProtocol, Refusal
+from .listening import Listening
 from .settings import HttpLimits
 
+PROTOCOLS = ["http/1.1"]
 DATE_S = 1.0
 
 
@@ -23,9 +27,16 @@ class UvicornServer:
     and leave connections behind when the grace is over.
     """
 
-    def __init__(self, name: str, app: ASGIApp, bound: socket.socket, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        name: str,
+        app: ASGIApp,
+        bound: socket.socket,
+        limits: HttpLimits,
+        tls: HttpTlsSettings | None = None,
+    ) -> None:
         self.name = name
-        self._bound = bound
+        self._listening = Listening(name, bound, limits, tls, PROTOCOLS)
         self._config, self._state = _config(app, limits), ServerState()
         self._connections = Connections(limits)
 
@@ -33,12 +44,12 @@ class UvicornServer:
         """Accept connections."""
         loop = asyncio.get_running_loop()
         self._tell_date()
-        self._server = await loop.create_server(self._protocol, sock=self._bound)
+        await self._listening.start(partial(loop.create_server, self._protocol))
         self._watch = asyncio.create_task(self._connections.watch())
 
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls finish for `grace` seconds, then cut them."""
-        self._server.close()
+        self._listening.close()
         await self._connections.end(grace)
         self._watch.cancel()
         self._clock.cancel()

@@ -12,6 +12,8 @@ from ..calls.rpc import Handler, wrapped
 from ..errors import StartupError, UnimplementedError
 from ..health import Health
 from ..lifecycle import bind
+from ..tls import TlsFiles
+from .credentials import credentials
 from .health import ReadinessServicer
 from .options import options
 from .reflection import reflection
@@ -56,8 +58,11 @@ class RpcServer:
         host, port = self._settings.host, self._settings.port
         bind(self.name, host, port).close()  # a taken port is our error, not a line of grpc's
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        tls = self._settings.tls
         try:
-            return self._server.add_insecure_port(address)
+            if tls is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials(TlsFiles("grpc.tls", tls)))
         except RuntimeError as error:
             raise StartupError(f"grpc.port: {host}:{port}: cannot listen") from error
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ..settings import Duration, Port, Section, Size
+from ..tls import TlsSettings
 
 Positive = Field(gt=0)
 
@@ -53,6 +54,9 @@ class GrpcSettings(Section):
 
     port: Port = 50051
     """Port to listen on; 0 takes any free one."""
+
+    tls: TlsSettings | None = None
+    """TLS, and client certificates; without it the port speaks plain text."""
 
     limits: GrpcLimits = GrpcLimits()
     """What one client may ask."""

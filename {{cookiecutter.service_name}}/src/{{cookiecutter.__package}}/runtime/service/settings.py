@@ -61,6 +61,27 @@ class RuntimeSettings(SettingsRoot):
                 raise mistake(f"{name}.port", f"{port} is the port of {taken[port]}, too")
         return self
 
+    @model_validator(mode="after")
+    def _as_granian_can(self) -> Self:
+        tls = self.http.tls
+        if self.http.server == "granian" and tls and tls.client_auth == "optional":
+            raise mistake("http.tls.client_auth", 'must be "required" with granian')
+        return self
+
+    @model_validator(mode="after")
+    def _known_by_certificate(self) -> Self:
+        if self.auth.mode != "mtls":
+            return self
+        if self.http.server != "hypercorn":
+            raise mistake(
+                "http.server",
+                'only hypercorn tells whose certificate it was, as auth.mode = "mtls" needs',
+            )
+        for name, tls in (("grpc.tls", self.grpc.tls), ("http.tls", self.http.tls)):
+            if tls is None or tls.client_ca is None:
+                raise mistake(f"{name}.client_ca", 'is missing: auth.mode = "mtls" needs it')
+        return self
+
     def warnings(self) -> Sequence[str]:
         """Return a line for each thing that is allowed, but most likely not meant."""
         lines = list(super().warnings())

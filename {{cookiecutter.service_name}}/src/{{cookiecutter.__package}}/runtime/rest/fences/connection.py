@@ -10,6 +10,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.typing import AppWrapper, ConnectionState
 
+from ..listening import connection_state
 from ..progress import Progress
 from .h1 import FencedH1
 from .h2 import FencedH2
@@ -141,7 +142,7 @@ class Connection:
             self._listener.config,
             self._listener.context,
             self.tasks,
-            ConnectionState({}),
+            ConnectionState(connection_state(self._writer)),
             self._writer.get_extra_info("ssl_object") is not None,
             _address(self._writer.get_extra_info("peername")),
             _address(self._writer.get_extra_info("sockname")),
