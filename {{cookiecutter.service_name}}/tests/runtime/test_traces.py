@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -96,6 +97,20 @@ def test_an_unsampled_call_that_went_well_leaves_nothing(traces, collector):
     answer(traces, {}, "NOT_FOUND")
     failed = answer(traces, {}, "UNKNOWN")
     assert [span["id"] for span in collector.wait_for_count(1)] == [failed.span_id]
+
+
+def test_an_unforeseen_error_is_told_once_in_a_trace(traces, collector):
+    call = traces.begin("grpc", {}.get)
+    call.method, call.started_unix_ns = "order_book.orders.v1.OrderService/GetOrder", time.time_ns()
+    token = current.set(call)
+    with suppress(ValueError), traces.opened(call), span("look it up"):
+        call.error, call.code = ValueError("no database"), "INTERNAL"
+        raise call.error
+    traces.leave_late_span(call)
+    current.reset(token)
+    inner, server = sorted(collector.wait_for_count(2), key=lambda span: span.get("kind") or "")
+    assert inner["tags"]["error"] == server["tags"]["error"] == "ValueError: no database"
+    assert [len(span.get("annotations", [])) for span in (inner, server)] == [1, 0]
 
 
 async def test_close_sends_what_is_waiting(settings, collector):
