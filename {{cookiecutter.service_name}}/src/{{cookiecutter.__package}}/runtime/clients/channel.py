@@ -33,6 +33,14 @@ def open_channel(
     return grpc.aio.secure_channel(target, credentials, chosen, interceptors=interceptors)
 
 
+def open_blocking_channel(name: str, settings: ClientSettings) -> grpc.Channel:
+    """Return the same for code that is not asynchronous; raises StartupError."""
+    if not settings.tls.enabled:
+        return grpc.insecure_channel(settings.target, options(settings))
+    credentials = _credentials(name, settings.tls)
+    return grpc.secure_channel(settings.target, credentials, options(settings))
+
+
 def options(settings: ClientSettings) -> list[tuple[str, Any]]:
     """Return the arguments of a channel; times are in milliseconds, sizes in bytes."""
     keepalive, name = settings.keepalive, settings.tls.server_name

@@ -1,0 +1,118 @@
+"""`call METHOD JSON`: one call from the terminal, with the service's own settings, traced."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from loguru import logger
+from opentelemetry import trace
+
+from ..cli import Command, Invocation
+from ..errors import FatalError, ServiceError, SettingsError
+from ..traces import Tracing, span, tracing
+from .method import Method, find
+from .settings import ClientSettings
+
+EVERYWHERE = {"0.0.0.0", "::"}
+
+
+class CallError(FatalError):
+    """The call was answered with an error, or not at all."""
+
+
+def call_command() -> Command:
+    """Return the subcommand `call`."""
+    return Command("call", "make one gRPC call, for debugging", _run, _add_arguments)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("method", metavar="METHOD", help="package.Service/Method")
+    parser.add_argument(
+        "json", metavar="JSON", nargs="?", default="{}", help="the request; a list for a stream"
+    )
+    parser.add_argument(
+        "--target", default="", help="host:port, or a name in [clients]; else this service's own"
+    )
+    parser.add_argument(
+        "--metadata", action="append", default=[], metavar="KEY=VALUE", help="sent with the call"
+    )
+
+
+def _run(invocation: Invocation) -> int:
+    logger.remove()  # what is printed is the answer, or one line that says why there is none
+    arguments, settings = invocation.arguments, invocation.load().settings
+    client = _client(settings, arguments.target)
+    everything = settings.traces.model_copy(update={"sample_ratio": 1.0})
+    who = settings.service.model_copy(update={"name": f"{settings.service.name}-call"})
+    flush_s = settings.lifecycle.flush.total_seconds()
+    with tracing(everything, who) as spans:
+        try:
+            asyncio.run(_call(arguments, client, spans, flush_s))
+        except KeyboardInterrupt:  # how one leaves a stream
+            return 130
+    return 0
+
+
+async def _call(
+    arguments: argparse.Namespace, client: ClientSettings, spans: Tracing, flush_s: float
+) -> None:
+    metadata = [_pair(text) for text in arguments.metadata]
+    try:
+        method = await find(arguments.method, client)
+        requests = _requests(method, arguments.json)
+        with span(f"call {arguments.method}") as root:
+            _tell_trace_id(root)
+            await _show(method.answers(client, requests, metadata))
+    except ServiceError as error:
+        raise CallError(_line(error)) from error
+    finally:
+        await spans.close(flush_s)
+
+
+async def _show(answers: AsyncIterator[Message]) -> None:
+    """Print each answer as a line of JSON, fields with default values included."""
+    async for answer in answers:
+        text = json_format.MessageToJson(
+            answer,
+            always_print_fields_with_no_presence=True,
+            preserving_proto_field_name=True,
+            indent=None,
+            ensure_ascii=False,
+        )
+        print(text, flush=True)
+
+
+def _client(settings: Any, target: str) -> ClientSettings:
+    if target in settings.clients:
+        chosen: ClientSettings = settings.clients[target]
+        return chosen
+    host = "localhost" if settings.grpc.host in EVERYWHERE else settings.grpc.host
+    return ClientSettings(target=target or f"{host}:{settings.grpc.port}")
+
+
+def _requests(method: Method, text: str) -> list[Message]:
+    try:
+        return method.requests(text)
+    except (json_format.ParseError, ValueError) as error:
+        raise SettingsError([f"JSON: {' '.join(str(error).split())}"]) from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise SettingsError(["--metadata: must be KEY=VALUE"])
+    return key.lower(), value
+
+
+def _tell_trace_id(root: trace.Span) -> None:
+    trace_id = trace.format_trace_id(root.get_span_context().trace_id)
+    print(f"trace id {trace_id}", file=sys.stderr, flush=True)
+
+
+def _line(error: ServiceError) -> str:
+    fields = "".join(f"; {wrong.field}: {wrong.description}" for wrong in error.fields)
+    return f"{error.code}: {error}{fields}"
