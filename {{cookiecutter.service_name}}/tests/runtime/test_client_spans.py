@@ -16,7 +16,12 @@ from {{ cookiecutter.__package }}.runtime.clients.rpc_spans import rpc_spans
 from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
 from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.settings import Identity
-from {{ cookiecutter.__package }}.runtime.traces import TracesSettings, Tracing, span, tracing
+from {{ cookiecutter.__package }}.runtime.traces import (
+    TracesSettings,
+    Tracing,
+    span,
+    tracing,
+)
 from {{ cookiecutter.__package }}.runtime.traces.http_client import instrument
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -8,7 +8,12 @@ import pytest
 
 from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
 from {{ cookiecutter.__package }}.runtime.settings import Identity
-from {{ cookiecutter.__package }}.runtime.traces import TracesSettings, Tracing, span, tracing
+from {{ cookiecutter.__package }}.runtime.traces import (
+    TracesSettings,
+    Tracing,
+    span,
+    tracing,
+)
 
 from collector import Collector
 

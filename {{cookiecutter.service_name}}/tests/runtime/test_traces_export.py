@@ -12,7 +12,13 @@ import pytest
 from loguru import logger
 
 from {{ cookiecutter.__package }}.runtime.settings import Identity
-from {{ cookiecutter.__package }}.runtime.traces import TracesSettings, Tracing, span, traced, tracing
+from {{ cookiecutter.__package }}.runtime.traces import (
+    TracesSettings,
+    Tracing,
+    span,
+    traced,
+    tracing,
+)
 from {{ cookiecutter.__package }}.runtime.traces.export import report
 
 from collector import Collector
