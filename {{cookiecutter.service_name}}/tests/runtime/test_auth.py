@@ -1,6 +1,7 @@
 """Who may call what, alike on both transports, with tokens of a real issuer."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from jsonschema import Draft202012Validator
 from runtime.callers import ByRest, ByRpc
 from runtime.issuer import AUDIENCE, ISSUER, Issuer
 
@@ -31,6 +33,9 @@ from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.settings import Identity, Section, Sources, load
 from {{ cookiecutter.__package }}.settings import Settings
 
+from process import started
+
+OPENAPI = Path(__file__).parents[1] / "orders" / "openapi-3.1.json"
 KINDS = [ByRest, ByRpc]
 
 
@@ -201,6 +206,8 @@ async def test_openapi_says_which_scope_an_operation_needs(issuer, ports):
     assert orders["get"]["security"] == [{"bearer": ["orders:read"]}]
     assert orders["post"]["security"] == [{"bearer": ["orders:write"]}]
     assert {"401", "403"} <= orders["get"]["responses"].keys()
+    schema = json.loads(OPENAPI.read_text(encoding="utf-8"))
+    assert [e.message for e in Draft202012Validator(schema).iter_errors(document)] == []
 
 
 @pytest.mark.parametrize("auth", [{}])
@@ -302,6 +309,24 @@ def test_the_middle_may_ask_for_the_principal_without_loading_a_transport():
     assert not {"grpc", "fastapi", "starlette", "httpx", "hypercorn"} & set(done.stdout.split())
     assert principal() is None
     assert bearer() is None
+
+
+async def test_no_token_is_in_any_log_line_or_span(auth, issuer):
+    chosen = {f"auth__{key}": value for key, value in auth.items()}
+    more = {"logs__level": "TRACE", "traces__exporter": "console", "traces__sample_ratio": "1.0"}
+    good, bad = issuer.token(), issuer.token(aud="other")
+    async with started(**chosen, **more) as service:
+        ports = await service.ports()
+        for caller in (ByRest(ports), ByRpc(ports)):
+            assert await caller.call("ListOrders", good) == "OK"
+            assert await caller.call("ListOrders", bad) == "UNAUTHENTICATED"
+            await caller.close()
+        service.terminate()
+        await service.exit_status()
+    seen = "\n".join([*service.plain, *map(str, service.lines)])
+    assert "alice" in seen
+    for token in (good, bad):
+        assert not [part for part in token.split(".")[1:] if part in seen]
 
 
 async def test_calls_at_once_do_not_see_each_other(issuer, caller, calls):

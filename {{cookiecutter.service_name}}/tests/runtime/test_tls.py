@@ -23,7 +23,13 @@ from runtime.certified import TIMEOUT_S, Client, Site
 import {{ cookiecutter.__package }} as package
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
-from {{ cookiecutter.__package }}.runtime.errors import SettingsError, StartupError
+from {{ cookiecutter.__package }}.runtime.auth.certificates import Certificates
+from {{ cookiecutter.__package }}.runtime.auth.guard import Credentials
+from {{ cookiecutter.__package }}.runtime.errors import (
+    SettingsError,
+    StartupError,
+    UnauthenticatedError,
+)
 from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.settings import Sources, load
 from {{ cookiecutter.__package }}.runtime.tls.authority import Authority, Pair, main, write
@@ -141,6 +147,15 @@ async def test_a_certificate_opens_what_its_grants_say(way: Way, site, serving):
     ):
         async with serving(site.mutual(grants)) as ports:
             assert await way(site.client(ports, reader)) == code
+
+
+async def test_a_certificate_that_expires_while_connected_is_no_more_use():
+    authority = Authority()
+    certificates = Certificates({"*": frozenset({"orders:read"})})
+    old, good = (authority.issue("x", (SPIFFE,), timedelta(hours=hours)) for hours in (-1, 1))
+    assert str(await certificates(Credentials((), good.certificate))) == SPIFFE
+    with pytest.raises(UnauthenticatedError):
+        await certificates(Credentials((), old.certificate))
 
 
 async def test_where_certificates_are_optional_a_call_without_one_is_401(site, serving):

@@ -52,7 +52,7 @@ class Auth:
                 await stack.enter_async_context(self._keys.running())
             yield
 
-    def close_in(self, api: Api, methods: Mapping[str, object]) -> None:
+    def protect(self, api: Api, methods: Mapping[str, object]) -> None:
         """Guard all routes of `api`, now that each is there; raises StartupError."""
         both = list(rest.operations(api)), list(rpc.operations(methods))
         self._access.check(*both)

@@ -108,7 +108,7 @@ class Service:
             await stack.enter_async_context(self._resources)
             await stack.enter_async_context(self._auth.running())
             await build(self)
-            self._auth.close_in(self.rest, self.rpc.methods)
+            self._auth.protect(self.rest, self.rpc.methods)
             servers = Servers(self._stop)
             stack.push_async_callback(self._end_calls, servers)
             await servers.start(self.rpc, self._rest_server(taken.http))
