@@ -101,11 +101,11 @@ class Collector:
     def wait_for_count(self, count: int, seconds: float = 10) -> list[Span]:
         return self.wait_for(lambda spans: len(spans) >= count, seconds)
 
-    def wait_for_body(self, seconds: float = 10) -> bytes:
-        """Return the first body that came by OTLP."""
+    def wait_for_any(self, seconds: float = 10) -> list[Any]:
+        """Return what has come, by whatever protocol, as soon as there is something."""
         with self._arrived:
-            assert self._arrived.wait_for(lambda: self.bodies, seconds)
-            return self.bodies[0]
+            assert self._arrived.wait_for(lambda: self.bodies or self.spans, seconds)
+            return [*self.bodies, *self.spans]
 
     def _take_spans(self, body: bytes) -> None:
         spans = json.loads(body)

@@ -85,7 +85,7 @@ def test_otlp_takes_the_spans_too(collector):
     chosen = TracesSettings(exporter="otlp", endpoint=collector.otlp_endpoint)
     with tracing(chosen, PRODUCTION):
         make_spans(1)
-        body = collector.wait_for_body()
+        body = collector.wait_for_any()[0]
     assert b"order-book" in body
 
 
@@ -128,6 +128,18 @@ def test_spans_that_a_backend_does_not_like_are_dropped_and_counted(collector, l
         make_spans(1)
         collector.wait_for_count(1)
         close(traces, 1)
+
+
+@pytest.mark.parametrize("exporter", ["zipkin", "otlp"])
+def test_a_span_that_cannot_be_encoded_is_lost_alone(collector, lines, exporter):
+    url = collector.endpoint if exporter == "zipkin" else collector.otlp_endpoint
+    with tracing(TracesSettings(exporter=exporter, endpoint=url), PRODUCTION):
+        with span("half a character: \ud800") as odd:
+            odd.add_event("looked", {"code.seen": b"bytes"})
+        lines.wait_for(1)
+        make_spans(1)
+        collector.wait_for_any()
+    assert "1 spans dropped, 0 waiting" in lines[0]
 
 
 def test_what_was_dropped_is_said_once_a_minute(collector, lines, monkeypatch):

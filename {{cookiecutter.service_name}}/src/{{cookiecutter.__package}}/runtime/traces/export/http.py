@@ -35,7 +35,7 @@ class HttpExporting:
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Send `spans`; raises UndeliveredError."""
-        self._session.outcome, self._session.again = "no answer", True
+        self._session.outcome, self._session.again = "cannot be encoded", False
         try:
             with _silenced("opentelemetry.exporter"):
                 result = self._exporter.export(spans)
@@ -53,7 +53,7 @@ class HttpExporting:
 class _Watched(requests.Session):
     """Remembers how the last request ended."""
 
-    outcome, again = "no answer", True
+    outcome, again = "", False
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         try:

@@ -103,25 +103,33 @@ class Outbox(SpanProcessor):
         return True
 
     def _send(self, batch: list[ReadableSpan]) -> bool:
+        """Return whether to go on with the next ones."""
         self._under_way = len(batch)
         try:
             self._exporting.send([self._redaction.redacted(span) for span in batch])
         except UndeliveredError as error:
-            self._return(batch if error.again else [], dropped=0 if error.again else len(batch))
-            self._report.failed(str(error), len(self._queue))
-            return not error.again
+            return self._failed(batch, str(error), again=error.again)
+        except Exception as error:  # one odd span must not end the thread that sends all others
+            return self._failed(batch, f"{type(error).__name__}: {error}", again=False)
         finally:
             self._under_way = 0
         self._report.delivered()
         return True
+
+    def _failed(self, batch: list[ReadableSpan], reason: str, *, again: bool) -> bool:
+        if again:
+            self._return(batch)
+        else:
+            self._report.dropped(len(batch))
+        self._report.failed(reason, len(self._queue))
+        return not again
 
     def _take(self) -> list[ReadableSpan]:
         with self._lock:
             count = min(self._bounds.batch, len(self._queue))
             return [self._queue.popleft() for _ in range(count)]
 
-    def _return(self, batch: list[ReadableSpan], *, dropped: int) -> None:
-        self._report.dropped(dropped)
+    def _return(self, batch: list[ReadableSpan]) -> None:
         with self._lock:
             self._queue.extendleft(reversed(batch))
             self._drop_overflow()

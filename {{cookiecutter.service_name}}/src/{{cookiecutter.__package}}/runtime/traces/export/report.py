@@ -46,7 +46,7 @@ class Report:
 
     def _line(self) -> str:
         if self._hint:
-            return self._hint.format(reason=self._reason)
+            return self._hint.replace("{reason}", self._reason)
         why = self._reason or "more spans than it takes"
         counts = f"{self._dropped} spans dropped, {self._waiting} waiting"
         return f"traces: {self._backend}: {why}; {counts}"

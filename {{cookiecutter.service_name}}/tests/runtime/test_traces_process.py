@@ -1,0 +1,62 @@
+"""Traces of the service as a process of its own."""
+
+import time
+
+import httpx
+import pytest
+
+from {{ cookiecutter.__package }}.runtime.service import Ports
+
+from collector import Collector
+from process import Service, started
+
+FLUSH_S = 1
+
+
+async def served(service: Service) -> Ports:
+    """Wait for the service and ask it something."""
+    ports = await service.ports()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
+        assert (await http.get("/v1/orders")).status_code == 200
+    return ports
+
+
+@pytest.mark.parametrize("is_holding", [False, True], ids=["there", "black hole"])
+async def test_the_exit_waits_for_spans_no_longer_than_flush(is_holding):
+    with Collector() as collector:
+        if is_holding:
+            collector.hold()
+        chosen = {
+            "traces__exporter": "zipkin",
+            "traces__endpoint": collector.endpoint,
+            "lifecycle__flush": f"{FLUSH_S}s",
+            "service__environment": "test",  # in development nobody minds
+        }
+        async with started(**chosen) as service:
+            await served(service)
+            service.terminate()
+            before = time.monotonic()
+            assert await service.exit_status() == 0
+        assert time.monotonic() - before < FLUSH_S + 1.5
+        assert len(collector.spans) == (0 if is_holding else 1)
+    lost = [line for line in service.lines if "did not reach" in line["message"]]
+    assert len(lost) == is_holding
+
+
+async def test_the_terminal_shows_each_trace(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with started(traces__exporter="console") as service:
+        await served(service)
+        service.terminate()
+        assert await service.exit_status() == 0
+    title, *branches = [line for line in service.plain if line]
+    assert title.startswith("trace ")
+    assert branches[0].startswith("└─ GET /v1/orders  ")
+    assert branches[0].endswith("server 200")
+
+
+async def test_a_wrong_module_is_a_line_and_status_1():
+    async with started(traces__functions='["no.such.module"]') as service:
+        assert await service.exit_status() == 1
+    assert len(service.plain) == 1
+    assert "traces.functions: 'no.such.module'" in service.plain[0]
