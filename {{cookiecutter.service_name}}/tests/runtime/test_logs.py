@@ -83,6 +83,20 @@ def test_a_call_leaves_one_line_with_the_same_fields_on_both_transports(lines: L
     assert (http["client.address"], grpc["client.address"]) == ("10.0.0.1", "::1")
 
 
+def test_nothing_that_a_caller_chooses_breaks_the_line(lines: Lines) -> None:
+    odd = 'a"b\\c\n\x00\udc80'
+    calls = [http_call(), grpc_call()]
+    for call in calls:
+        call.path = call.method = call.request_id = call.user_agent = call.peer = odd
+        call.route, call.principal = None, odd
+    with logs_to() as logs:
+        for call in calls:
+            logs.access(call)
+    for line in lines():
+        assert line["user_agent.original"] == line["user.name"] == odd.replace("\udc80", "\\udc80")
+        assert line["http.request.id"] == line["client.address"] == line["user.name"]
+
+
 def test_only_what_somebody_has_to_mend_is_an_error(lines: Lines) -> None:
     codes = ["OK", "NOT_FOUND", "CANCELLED", "UNAVAILABLE", "INTERNAL"]
     with logs_to() as logs:

@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TextIO
 
 from .line import Line, now, origin
@@ -32,7 +31,7 @@ class Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._emit(
             Line(
-                datetime.fromtimestamp(record.created, UTC),
+                record.created,
                 record.levelname,
                 record.levelno,
                 record.name,

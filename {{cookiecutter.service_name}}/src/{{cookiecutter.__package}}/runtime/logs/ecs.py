@@ -1,6 +1,8 @@
 """A line as JSON: the Elastic Common Schema, as the spec of elastic/ecs-logging has it."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from time import gmtime, strftime
 from typing import Any
 
 import orjson
@@ -9,7 +11,6 @@ from ..settings import Identity
 from .line import Line
 
 VERSION = "8.11.0"
-OPTIONS = orjson.OPT_UTC_Z
 LABEL_KEY = str.maketrans({".": "_", "*": "_", "\\": "_"})
 
 
@@ -29,13 +30,32 @@ def common(identity: Identity) -> bytes:
 def as_json(line: Line) -> bytes:
     """Return the line as JSON with its end of line; made once."""
     if line.json is None:
-        line.json = _encoded(line.document or _document(line))[:-1] + line.common
+        line.json = _encoded(_document(line))[:-1] + line.common
     return line.json
+
+
+def stamp(at: float) -> str:
+    """Return a time in seconds since 1970 as RFC 3339 writes it, to the microsecond."""
+    second = int(at)
+    return f"{_second(second)}.{int((at - second) * 1e6):06d}Z"
+
+
+@lru_cache(maxsize=4)  # many lines fall into one second
+def _second(second: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+
+
+def quoted(text: str | None) -> str:
+    """Return a text as JSON has it."""
+    try:
+        return orjson.dumps(text).decode()
+    except TypeError:
+        return orjson.dumps(_plain(text)).decode()
 
 
 def _document(line: Line) -> dict[str, Any]:
     document = {
-        "@timestamp": line.at,
+        "@timestamp": stamp(line.at),
         "log.level": line.level.lower(),
         "message": line.message,
         "log.logger": line.logger,
@@ -50,9 +70,9 @@ def _document(line: Line) -> dict[str, Any]:
 
 def _encoded(document: Mapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(document, written, OPTIONS)
+        return orjson.dumps(document, written)
     except TypeError:  # what JSON cannot hold: lone surrogates, integers of more than 64 bits
-        return orjson.dumps(_plain(document), written, OPTIONS)
+        return orjson.dumps(_plain(document), written)
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 from .kinds import Level
@@ -13,12 +13,12 @@ from .levels import NUMBERS
 class Line:
     """What one record says; `fields` have names of the Elastic Common Schema, `labels` our own.
 
-    `stack` is the traceback of `error`. `common` is the end of the JSON, the same in every line of
-    the process, and `document` the rest of it. `json`, `text` and `coloured` are the forms that
+    `stack` is the traceback of `error`. `at` is in seconds since 1970. `common` is the end of the
+    JSON, the same in every line of the process. `json`, `text` and `coloured` are the forms that
     some sink has asked for: each is made once.
     """
 
-    at: datetime
+    at: float
     level: str
     level_no: int
     logger: str
@@ -28,7 +28,6 @@ class Line:
     error: BaseException | None = None
     stack: str = ""
     common: bytes = b"}\n"
-    document: Mapping[str, Any] | None = None
     json: bytes | None = None
     text: bytes | None = None
     coloured: bytes | None = None
@@ -36,7 +35,7 @@ class Line:
 
 def now(level: Level, logger: str, message: str) -> Line:
     """Return a line of this moment."""
-    return Line(datetime.now(UTC), level, NUMBERS[level], logger, message)
+    return Line(time(), level, NUMBERS[level], logger, message)
 
 
 def origin(file: str, line: int, function: str | None) -> dict[str, Any]:

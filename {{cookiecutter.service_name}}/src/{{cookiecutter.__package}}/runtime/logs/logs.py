@@ -5,7 +5,6 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -82,8 +81,7 @@ class Logs:
         caught = record["exception"]
         self.emit(
             Line(
-                # orjson refuses loguru's own subclass of datetime
-                datetime.fromtimestamp(record["time"].timestamp(), UTC),
+                record["time"].timestamp(),
                 record["level"].name,
                 record["level"].no,
                 record["name"] or "",

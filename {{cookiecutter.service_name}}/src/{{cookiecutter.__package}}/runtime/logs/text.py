@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 from .line import Line
 
@@ -53,7 +54,7 @@ def _coloured(line: Line) -> str:
 
 
 def _time(line: Line) -> str:
-    return line.at.astimezone().isoformat(" ", "milliseconds")[:23]
+    return datetime.fromtimestamp(line.at).isoformat(" ", "milliseconds")  # the clock of people
 
 
 def _short(logger: str) -> str:
