@@ -1,5 +1,6 @@
 """The provider of all spans; it obeys the call under way instead of deciding a second time."""
 
+import socket
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from opentelemetry.util.types import Attributes
 
 from ..calls.call import Call, current
+from ..settings import Identity
 from .decision import Decision
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -121,3 +123,14 @@ def make_provider(resource: Resource, decision: Decision, spans: Spans) -> Trace
     )
     provider.add_span_processor(spans)
     return provider
+
+
+def resource_of(identity: Identity) -> Resource:
+    """Say who sends the spans, by OpenTelemetry's conventions for services and deployments."""
+    known = {
+        "service.name": identity.name,
+        "service.version": identity.version,
+        "service.instance.id": identity.instance or socket.gethostname(),
+        "deployment.environment.name": identity.environment,
+    }
+    return Resource.create({key: value for key, value in known.items() if value})

@@ -25,6 +25,11 @@ def is_failure(call: Call) -> bool:
     return call.code in FAILED_CODES
 
 
+def is_refusal(call: Call) -> bool:
+    """Tell whether the service had its hands full; refusing has to stay cheap."""
+    return call.code == "RESOURCE_EXHAUSTED"
+
+
 def name_of(call: Call) -> str:
     """Return a name of low cardinality: method and route, or the gRPC method."""
     if call.transport == "grpc":

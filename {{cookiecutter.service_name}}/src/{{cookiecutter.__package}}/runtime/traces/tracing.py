@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 
@@ -25,9 +24,9 @@ from .export import Outbox, make_outbox
 from .headers import Get
 from .in_force import in_force
 from .propagation import Propagator
-from .provider import Spans, above, make_provider, opening
+from .provider import Spans, above, make_provider, opening, resource_of
 from .redaction import Redaction
-from .server_attributes import is_failure, name_of
+from .server_attributes import is_failure, is_refusal, name_of
 from .server_span import server_span
 from .settings import TracesSettings
 from .variables import bounds, not_honoured
@@ -90,7 +89,7 @@ class Tracing:
     def leave_late_span(self, call: Call) -> None:
         """Send the server span of a call that was sampled, has failed or was slow; an Observer."""
         kept = call.sampled or call.duration_ns > self._slow_ns
-        if kept or (self._keeps_errors and is_failure(call)):
+        if kept or (self._keeps_errors and is_failure(call) and not is_refusal(call)):
             self._spans.release(server_span(call, self.provider.resource, SCOPE))
 
     def inject(self, headers: MutableMapping[str, str]) -> None:
@@ -141,14 +140,3 @@ def tracing(
     finally:
         set_global_textmap(before)
         ours.provider.shutdown()
-
-
-def resource_of(identity: Identity) -> Resource:
-    """Say who sends the spans, by OpenTelemetry's conventions for services and deployments."""
-    known = {
-        "service.name": identity.name,
-        "service.version": identity.version,
-        "service.instance.id": identity.instance or socket.gethostname(),
-        "deployment.environment.name": identity.environment,
-    }
-    return Resource.create({key: value for key, value in known.items() if value})
