@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from jsonschema import Draft202012Validator
 from runtime.callers import ByRest, ByRpc
 from runtime.issuer import AUDIENCE, ISSUER, Issuer
+from starlette.staticfiles import StaticFiles
 
 import {{ cookiecutter.__package }} as package
 from {{ cookiecutter.__package }}.app import build
@@ -140,6 +141,24 @@ async def test_a_route_is_closed_open_or_asks_who_is_there(issuer, settings, ser
         assert seen == [("None", None), ("None", None), ("alice", token)]
         assert (await http.post("/open")).status_code == 401
         assert (await http.post("/open", headers=with_token)).status_code == 405
+
+
+async def test_files_are_closed_too(issuer, settings, serving, tmp_path):
+    (tmp_path / "index.html").write_text("secret", encoding="utf-8")
+
+    async def built(service: Any, settings: Settings) -> None:
+        await build(service, settings)
+        service.rest.mount("/files", StaticFiles(directory=tmp_path), name="files")
+        service.rest.frontend("/", directory=tmp_path)
+
+    async with (
+        serving(settings, built) as ports,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
+    ):
+        known = {"authorization": f"Bearer {issuer.token()}"}
+        for path, status in (("/files/index.html", 403), ("/index.html", 404), ("/", 404)):
+            assert (await http.get(path)).status_code == 401
+            assert (await http.get(path, headers=known)).status_code == status
 
 
 async def test_http_says_how_to_identify_oneself(issuer, ports):
@@ -275,7 +294,11 @@ def test_settings_that_would_let_others_in_are_refused(chosen, key, tmp_path):
     assert f": auth.{key}: " in line
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"keys": []}', "-----BEGIN PUBLIC KEY-----"])
+SECRET = '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'
+BEGUN = "-----BEGIN PUBLIC KEY-----"
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"keys": []}', SECRET, BEGUN])
 async def test_a_key_file_without_keys_is_one_line_at_start(
     content, auth, settings, tmp_path, serving
 ):

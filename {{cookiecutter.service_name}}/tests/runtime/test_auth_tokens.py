@@ -27,7 +27,10 @@ from {{ cookiecutter.__package }}.runtime.auth.guard import Credentials
 from {{ cookiecutter.__package }}.runtime.auth.key_ring import KeyRing
 from {{ cookiecutter.__package }}.runtime.auth.keys import KeyFile, KeyUrl
 from {{ cookiecutter.__package }}.runtime.auth.tokens import Tokens
-from {{ cookiecutter.__package }}.runtime.errors import UnauthenticatedError, UnavailableError
+from {{ cookiecutter.__package }}.runtime.errors import (
+    UnauthenticatedError,
+    UnavailableError,
+)
 from {{ cookiecutter.__package }}.settings import Settings
 
 HS = "HS256"

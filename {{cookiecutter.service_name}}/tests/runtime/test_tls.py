@@ -269,6 +269,7 @@ async def until_shown(ports: Ports, pair: Pair) -> None:
         return await shown(ports) == [new, new]
 
     await until(both)
+    assert [await shown(ports) for _ in range(5)] == [[new, new]] * 5  # nobody gets the old one
 
 
 @asynccontextmanager
