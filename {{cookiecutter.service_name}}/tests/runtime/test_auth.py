@@ -34,6 +34,7 @@ from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.settings import Identity, Section, Sources, load
 from {{ cookiecutter.__package }}.settings import Settings
 
+from collector import Collector
 from process import started
 
 OPENAPI = Path(__file__).parents[1] / "orders" / "openapi-3.1.json"
@@ -336,9 +337,19 @@ def test_the_middle_may_ask_for_the_principal_without_loading_a_transport():
 
 async def test_no_token_is_in_any_log_line_or_span(auth, issuer):
     chosen = {f"auth__{key}": value for key, value in auth.items()}
-    more = {"logs__level": "TRACE", "traces__exporter": "console", "traces__sample_ratio": "1.0"}
+    chosen |= {"logs__level": "TRACE", "traces__exporter": "zipkin"}
     good, bad = issuer.token(), issuer.token(aud="other")
-    async with started(**chosen, **more) as service:
+    with Collector() as collector:
+        seen = await said_of_calls(good, bad, chosen | {"traces__endpoint": collector.endpoint})
+        seen += str(collector.wait_for_count(4))
+    assert "alice" in seen
+    for token in (good, bad):
+        assert not [part for part in token.split(".")[1:] if part in seen]
+
+
+async def said_of_calls(good: str, bad: str, chosen: dict[str, str]) -> str:
+    """Return what a process writes while it is called with both tokens on both transports."""
+    async with started(**chosen, traces__sample_ratio="1.0") as service:
         ports = await service.ports()
         for caller in (ByRest(ports), ByRpc(ports)):
             assert await caller.call("ListOrders", good) == "OK"
@@ -346,10 +357,7 @@ async def test_no_token_is_in_any_log_line_or_span(auth, issuer):
             await caller.close()
         service.terminate()
         await service.exit_status()
-    seen = "\n".join([*service.plain, *map(str, service.lines)])
-    assert "alice" in seen
-    for token in (good, bad):
-        assert not [part for part in token.split(".")[1:] if part in seen]
+    return "\n".join([*service.plain, *map(str, service.lines)])
 
 
 async def test_calls_at_once_do_not_see_each_other(issuer, caller, calls):
