@@ -1,6 +1,6 @@
 """What an error becomes on the wire: an HTTP problem (RFC 9457) or a google.rpc.Status."""
 
-from .problem import MEDIA_TYPE, Problem, code_of, install, problem, problems
+from .problem import MEDIA_TYPE, Problem, code_of, install, problem, problems, refusal
 from .public import public
 from .status import details, number_of
 
@@ -14,4 +14,5 @@ __all__ = [
     "problem",
     "problems",
     "public",
+    "refusal",
 ]

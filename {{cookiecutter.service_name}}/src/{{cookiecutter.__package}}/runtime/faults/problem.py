@@ -85,8 +85,7 @@ async def _answer(_: Request, error: Exception) -> JSONResponse:
 
 async def _answer_refusal(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = code_of(error.status_code)
-    return _response(error.status_code, code, error.detail, headers=error.headers)
+    return refusal(error)
 
 
 def problem(error: ServiceError) -> JSONResponse:
@@ -96,6 +95,12 @@ def problem(error: ServiceError) -> JSONResponse:
         headers["www-authenticate"] = error.challenge
     wrong = [WrongField(**field._asdict()) for field in error.fields]
     return _response(error.status, error.code, str(error), wrong, headers)
+
+
+def refusal(error: HTTPException) -> JSONResponse:
+    """Return the answer that says what the framework, or a fence around it, does not take."""
+    code = code_of(error.status_code)
+    return _response(error.status_code, code, error.detail, headers=error.headers)
 
 
 def _response(

@@ -2,23 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable
+from http.client import REQUEST_ENTITY_TOO_LARGE, REQUEST_TIMEOUT
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import DeadlineExceededError, ResourceExhaustedError, ServiceError
 from .settings import HttpLimits
-
-
-class ContentTooLargeError(ResourceExhaustedError):
-    """The body of a request is larger than `http.limits.body_size`."""
-
-    status = 413
-
-
-class RequestTimeoutError(DeadlineExceededError):
-    """The body of a request was not there within `http.limits.body_time`."""
-
-    status = 408
 
 
 class Body:
@@ -40,13 +29,13 @@ class Body:
         self._limits, self._receive, self._send, self._stream = limits, receive, send, stream
         self._size, self._until, self._ended = 0, 0.0, False
         self.answered = False
-        self.refusal: ServiceError | None = None
+        self.refusal: HTTPException | None = None
 
     async def read_by(self, app: ASGIApp, scope: Scope) -> None:
         """Run `app`; what it makes of our own refusal is of no interest."""
         try:
             await app(scope, self._take, self._answer)
-        except ServiceError as error:
+        except HTTPException as error:
             if error is not self.refusal:
                 raise
 
@@ -58,7 +47,7 @@ class Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
-            self.refusal = RequestTimeoutError("the body did not come in time")
+            self.refusal = HTTPException(REQUEST_TIMEOUT, "the body did not come in time")
             raise self.refusal from None
         self._ended = not message.get("more_body", False)
         self._count(len(message.get("body", b"")))
@@ -83,9 +72,10 @@ class Body:
         return asyncio.get_running_loop().time() + self._limits.body_time.total_seconds()
 
 
-def too_large(limits: HttpLimits) -> ServiceError:
+def too_large(limits: HttpLimits) -> HTTPException:
     """Return what is said to a body without end."""
-    return ContentTooLargeError(f"the body is larger than {limits.body_size} bytes")
+    detail = f"the body is larger than {limits.body_size} bytes"
+    return HTTPException(REQUEST_ENTITY_TOO_LARGE, detail)
 
 
 async def _nothing() -> None:

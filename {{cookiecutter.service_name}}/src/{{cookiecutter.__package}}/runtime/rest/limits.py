@@ -1,22 +1,17 @@
 """Bounds of a request that every server needs: they stand between the edge and the framework."""
 
 from collections.abc import Iterable
+from http.client import BAD_REQUEST, METHOD_NOT_ALLOWED
 from typing import NamedTuple
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import InvalidArgumentError, ServiceError, UnimplementedError
-from ..faults import problem
+from ..faults import refusal
 from .body import Body, too_large
 from .settings import HttpLimits
 
 STREAM = b"application/jsonl"  # read and answered line by line, for as long as both sides like
-
-
-class NoTunnelError(UnimplementedError):
-    """CONNECT asks for a tunnel, and this is no proxy."""
-
-    status = 405
 
 
 class _Framing(NamedTuple):
@@ -45,14 +40,14 @@ def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
     return bounded
 
 
-def _refusal(method: str, head: _Framing, limits: HttpLimits) -> ServiceError | None:
+def _refusal(method: str, head: _Framing, limits: HttpLimits) -> HTTPException | None:
     """Return what is wrong with a request before anything of its body is read."""
     if method == "CONNECT":
-        return NoTunnelError("this is not a proxy")
+        return HTTPException(METHOD_NOT_ALLOWED, "this is not a proxy")
     if head.length is None:
         return None
     if head.coded:  # RFC 9112, 6.1: an attempt to hide a second request
-        return InvalidArgumentError("both content-length and transfer-encoding")
+        return HTTPException(BAD_REQUEST, "both content-length and transfer-encoding")
     return too_large(limits) if head.length > limits.body_size else None
 
 
@@ -68,8 +63,8 @@ def _framing(headers: Iterable[tuple[bytes, bytes]]) -> _Framing:
     return _Framing(length, coded, stream and length is None)
 
 
-async def _answer(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
-    answer = problem(error)
+async def _answer(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = refusal(error)
     if scope["http_version"].startswith("1"):
         answer.headers["connection"] = "close"  # the rest of the body is not read
     await answer(scope, receive, send)

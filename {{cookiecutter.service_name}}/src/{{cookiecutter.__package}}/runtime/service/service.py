@@ -22,6 +22,7 @@ from ..lifecycle import Background, Server, Servers, Stop
 from ..management import management_app
 from ..rest.api import create_api
 from ..rest.hypercorn import HypercornServer
+from ..rest.limits import fenced
 from ..rest.server import http_server
 from ..rest.settings import HttpLimits
 from ..rpc import RpcServer
@@ -117,12 +118,15 @@ class Service:
             yield taken.ports
 
     def _management_server(self, bound: socket) -> Server:
-        app = management_app(self._health)
-        return HypercornServer("management", app, bound, HttpLimits())
+        limits = HttpLimits()
+        app = fenced(management_app(self._health), limits)
+        return HypercornServer("management", app, bound, limits)
 
     def _rest_server(self, bound: socket) -> Server:
-        edge = RestEdge(self._edge, *instrument(self.rest, self._tracing.provider))
-        return http_server("http", edge, bound, self._settings.http)
+        settings = self._settings.http
+        apps = instrument(self.rest, self._tracing.provider)
+        edge = RestEdge(self._edge, *[fenced(app, settings.limits) for app in apps])
+        return http_server("http", edge, bound, settings)
 
     async def _end_calls(self, servers: Servers) -> None:
         waits = self._settings.lifecycle
