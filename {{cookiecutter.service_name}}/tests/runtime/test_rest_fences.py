@@ -346,7 +346,16 @@ async def short_lived(quiet: None) -> Any:
         yield port
 
 
-async def test_an_old_connection_on_http2_ends_after_its_requests(short_lived: Port) -> None:
+async def test_an_old_connection_on_http2_ends_between_two_requests(short_lived: Port) -> None:
+    async with H2Wire.open(short_lived.number) as wire:
+        wire.begin()
+        last = wire.request("/slow")
+        assert (await wire.answer(last)).body == b"slow"
+        assert (await wire.until_goaway()).last_stream_id == last
+        await wire.closed()
+
+
+async def test_an_old_connection_that_is_never_idle_is_told_to_end(short_lived: Port) -> None:
     async with H2Wire.open(short_lived.number) as wire:
         wire.begin()
         stream_id = wire.request("/hold")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+import httpx
 import pytest
 
 from {{ cookiecutter.__package }}.runtime.rest.hypercorn import HypercornServer
@@ -90,12 +91,27 @@ async def test_a_request_on_http2_finishes_and_a_new_one_is_refused(
         stream_id = wire.request(path)
         await port.probe.has_begun()
         stop = asyncio.create_task(stopped(port, grace=5, within=1))
-        assert (await wire.until_goaway()).last_stream_id == stream_id
-        assert (await wire.answer(wire.request())).reset == REFUSED
+        await asyncio.sleep(0)
+        refused = wire.request()
+        assert (await wire.answer(refused)).reset == REFUSED
         port.probe.release.set()
         answer = await wire.answer(stream_id)
+        assert (await wire.until_goaway()).last_stream_id == refused
         await stop
     assert (answer.status, answer.body, answer.reset) == (200, body, None)
+
+
+@pytest.mark.parametrize("path", ["hold", "stream"])
+async def test_a_request_of_httpx_finishes(port: Port, path: str) -> None:
+    async with httpx.AsyncClient(http1=False, http2=True) as client:
+        url = f"http://127.0.0.1:{port.number}/{path}"
+        request = asyncio.create_task(client.get(url))
+        await port.probe.has_begun()
+        stop = asyncio.create_task(stopped(port, grace=5, within=1))
+        await asyncio.sleep(0)
+        port.probe.release.set()
+        assert (await request).status_code == 200
+        await stop
 
 
 async def test_nobody_can_connect_any_more(port: Port) -> None:

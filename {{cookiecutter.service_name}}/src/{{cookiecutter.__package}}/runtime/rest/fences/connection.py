@@ -35,8 +35,9 @@ class Connection:
         self._header_s = limits.header_time.total_seconds()
         self._idle_s = limits.idle_time.total_seconds()
         self._due = now + self._header_s  # when it is closed, unless a request comes
-        self._old_at = now + limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
-        self._retired = self._discarding = False
+        self._age_s = limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
+        self._old_at = now + self._age_s
+        self._retired = self._old = self._discarding = False
         self.tasks = Tasks(listener.connections, self.abort)
         self._protocol: FencedH1 | FencedH2 = self._chosen()
 
@@ -68,16 +69,20 @@ class Connection:
         elif now >= self._due:
             self.retire()
         elif now >= self._old_at:
-            self._old_at = NEVER
-            self._grow_old()
+            self._grow_old(now)
         self._protocol.check(now)
 
-    def _grow_old(self) -> None:
-        """Ask the client to go; on HTTP/1.1, which has no word for that, with the next answer."""
+    def _grow_old(self, now: float) -> None:
+        """Ask the client to go between two requests; if it never is, after twice the age."""
         if isinstance(self._protocol, FencedH1):
+            self._old_at = NEVER
             self._protocol.retire()
+        elif self._old:
+            self._old_at = NEVER
+            self._protocol.announce()
         else:
-            self.retire()
+            self._old, self._old_at = True, now + self._age_s
+            self._note(idle=self._due < NEVER)
 
     async def _read(self) -> None:
         with suppress(OSError):  # the client has gone, which is no news
@@ -115,8 +120,8 @@ class Connection:
 
     def _note(self, *, idle: bool) -> None:
         self._due = self._loop.time() + self._idle_s if idle else NEVER
-        if idle and self._retired:
-            self._close()
+        if idle and (self._retired or self._old):
+            self.retire()
 
     def _close(self) -> None:
         self._discarding = True

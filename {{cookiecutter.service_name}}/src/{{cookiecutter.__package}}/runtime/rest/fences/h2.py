@@ -39,11 +39,19 @@ class FencedH2(Sending):
         return bool(self._early)
 
     def retire(self) -> bool:
-        """Refuse further requests; return whether some are under way."""
-        if not self._retired:
-            self._retired = True
+        """Refuse further requests; return whether some are under way.
+
+        GOAWAY waits for their end: a client built on the h2 library, as httpx is, would drop them.
+        """
+        self._retired = True
+        if not self.streams:
             self._say_goodbye(ErrorCodes.NO_ERROR)
         return bool(self.streams)
+
+    def announce(self) -> None:
+        """Refuse further requests and say so, whatever clients make of it."""
+        self._retired = True
+        self._say_goodbye(ErrorCodes.NO_ERROR)
 
     def check(self, now: float) -> None:
         """Break off answers that their reader does not take."""
