@@ -74,6 +74,10 @@ class Probe:
         await send({"type": "http.response.body", "body": b"ended", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
+    async def unfinished(self, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+
     async def background(self, receive: Any, send: Any) -> None:
         await self.answer(send, b"answered")
         await self.release.wait()
@@ -129,6 +133,11 @@ class Wire:
                 return
             self.send(bytes([byte]))
             await asyncio.sleep(every_s)
+
+    async def all_sent(self) -> None:
+        self.writer.transport.set_write_buffer_limits(0)
+        async with asyncio.timeout(TIMEOUT_S):
+            await self.writer.drain()
 
     async def until(self, text: bytes) -> bytes:
         async with asyncio.timeout(TIMEOUT_S):
@@ -189,6 +198,10 @@ class H2Wire(Wire):
         frame.flags |= {"END_STREAM"} if end else set()
         self.send(frame.serialize())
 
+    def bodies(self, stream_id: int, data: bytes, times: int) -> None:
+        for _ in range(times):
+            self.body(stream_id, data)
+
     def window(self, stream_id: int, size: int) -> None:
         self.send(WindowUpdateFrame(stream_id, size).serialize())
 
@@ -209,6 +222,12 @@ class H2Wire(Wire):
             while got != stream_id and stream_id not in self.ended:
                 self.note(frame := await self.frame())
                 got = frame.stream_id
+
+    async def until_reset(self, stream_id: int) -> int | None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while self.answers[stream_id].reset is None:
+                self.note(await self.frame())
+        return self.answers[stream_id].reset
 
     async def until_goaway(self) -> GoAwayFrame:
         async with asyncio.timeout(TIMEOUT_S):

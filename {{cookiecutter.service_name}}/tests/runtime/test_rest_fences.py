@@ -21,12 +21,18 @@ from wire import GET, TIMEOUT_S, H2Wire, Port, Wire, healthy, serving
 SHORT = {"header_time": "500ms", "send_time": "500ms", "idle_time": "500ms"}
 FEW = {"connections": 30, "streams": 20, "header_size": "16KiB"}
 LARGEST_WINDOW = 2**31 - 1
-NO_ERROR, FLOW_CANCELLED, REFUSED, CALM_DOWN = 0, 8, 7, 11
+NO_ERROR, INTERNAL_ERROR, REFUSED, CANCEL = 0, 2, 7, 8  # RFC 9113, 7
 
 
 @pytest.fixture
 async def port(quiet: None) -> Any:
     async with serving(HypercornServer, **SHORT, **FEW) as port:
+        yield port
+
+
+@pytest.fixture
+async def patient(quiet: None) -> Any:
+    async with serving(HypercornServer) as port:
         yield port
 
 
@@ -137,7 +143,7 @@ async def test_a_closed_window_holds_no_memory_and_no_handler(port: Port, stream
     async with H2Wire.open(port.number) as wire:
         wire.begin(INITIAL_WINDOW_SIZE=0)
         for stream_id in [wire.request("/endless") for _ in range(streams)]:
-            assert (await wire.answer(stream_id)).reset == FLOW_CANCELLED
+            assert (await wire.answer(stream_id)).reset == CANCEL
         assert port.probe.sent_bytes <= streams * 2**17
         await healthy(port.number)
         await wire.closed()
@@ -202,32 +208,32 @@ async def test_work_after_an_answer_goes_on_when_its_client_leaves(port: Port) -
 
 
 @pytest.mark.parametrize("frame_bytes", [64, 15000])
-async def test_an_early_answer_arrives_and_harms_no_sibling(port: Port, frame_bytes: int) -> None:
-    async with H2Wire.open(port.number) as wire:
+async def test_an_early_answer_arrives_and_harms_no_sibling(
+    patient: Port, frame_bytes: int
+) -> None:
+    async with H2Wire.open(patient.number) as wire:
         wire.begin()
         sibling, early = wire.request("/hold"), wire.request("/early", end=False)
-        for _ in range(60000 // frame_bytes):
-            wire.body(early, b"x" * frame_bytes)
+        wire.bodies(early, b"x" * frame_bytes, 30000 // frame_bytes)
         while wire.answers.get(early, (None,))[0] is None:
             wire.note(await wire.frame())
-        for _ in range(60000 // frame_bytes):
-            wire.body(early, b"x" * frame_bytes)
-        port.probe.release.set()
+        wire.bodies(early, b"x" * frame_bytes, 30000 // frame_bytes)
+        patient.probe.release.set()
         assert (await wire.answer(sibling)).body == b"held"
         answer = await wire.answer(early)
         assert (answer.status, answer.body) == (401, b"no")
-    await port.nothing_is_left()
+        assert await wire.until_reset(early) == NO_ERROR
+    await patient.nothing_is_left()
 
 
-async def test_bodies_that_nobody_reads_use_up_no_window(port: Port) -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_bodies_that_nobody_reads_use_up_no_window(port: Port, late: bool) -> None:
     async with H2Wire.open(port.number) as wire:
         wire.begin()
         for _ in range(20):  # 1.2 MB, many times the window of the connection
             stream_id = wire.request("/early", end=False)
-            wire.body(stream_id, b"x" * 15000)
-            wire.body(stream_id, b"x" * 15000)
-            wire.body(stream_id, b"x" * 15000)
-            wire.body(stream_id, b"x" * 15000, end=True)
+            await (wire.answer(stream_id) if late else asyncio.sleep(0))
+            wire.bodies(stream_id, b"x" * 15000, 4)
             assert (await wire.answer(stream_id)).status == 401
         stream_id = wire.request(end=False)
         wire.body(stream_id, b"x" * 15000, end=True)
@@ -243,13 +249,33 @@ async def test_a_body_that_nobody_reads_holds_up_no_sibling(port: Port) -> None:
         assert (await wire.answer(wire.request())).status == 200
 
 
+async def test_a_body_that_nobody_reads_is_not_taken_in(patient: Port) -> None:
+    async with Wire.open(patient.number) as wire:
+        wire.send(b"POST /hold HTTP/1.1\r\nhost: a\r\ncontent-length: 50000000\r\n\r\n")
+        wire.send(b"x" * 50_000_000)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wire.all_sent(), 0.5)
+        patient.probe.release.set()
+    await patient.nothing_is_left()
+
+
 async def test_an_early_answer_on_http1_can_be_read_by_who_still_sends(port: Port) -> None:
     async with Wire.open(port.number) as wire:
         wire.send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n")
-        wire.send(b"x" * 2_000_000)
+        wire.send(b"x" * 10_000_000)
+        await wire.all_sent()
         assert (await wire.until(b"\r\n\r\nno")).split()[1] == b"401"
         await wire.closed()
     await port.nothing_is_left()
+
+
+async def test_an_answer_that_breaks_off_does_not_look_whole(port: Port) -> None:
+    async with H2Wire.open(port.number) as wire, Wire.open(port.number) as old:
+        wire.begin()
+        answer = await wire.answer(wire.request("/unfinished"))
+        assert (answer.body, answer.reset) == (b"begun", INTERNAL_ERROR)
+        old.send(b"GET /unfinished HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert (await old.closed()).endswith(b"\r\nbegun\r\n")  # without the last chunk
 
 
 # Slow and silent clients.

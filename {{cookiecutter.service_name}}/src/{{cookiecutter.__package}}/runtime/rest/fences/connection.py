@@ -124,7 +124,7 @@ class Connection:
             self.retire()
 
     def _close(self) -> None:
-        self._discarding = True
+        self._discarding, self._due, self._old_at = True, NEVER, NEVER
         if self._protocol.body_under_way:
             self._line.half_close()
         else:

@@ -29,7 +29,7 @@ class Line:
 
     def push(self, data: bytes) -> None:
         """Write `data`, which is small or has been waited for."""
-        if not self._transport.is_closing():
+        if self._later is None and not self._transport.is_closing():
             self._writer.write(data)
             self._written += len(data)
 

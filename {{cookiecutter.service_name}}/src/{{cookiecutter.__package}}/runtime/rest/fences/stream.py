@@ -116,7 +116,7 @@ class FencedStream(HTTPStream):
     async def _add(self, data: bytes) -> None:
         self._body += data
         self._note_change()
-        while len(self._body) > ROOM_BYTES and not self.closed:
+        while len(self._body) > ROOM_BYTES:  # until it is read, or the stream has ended
             await self._change()
 
     async def _give_back(self) -> None:
