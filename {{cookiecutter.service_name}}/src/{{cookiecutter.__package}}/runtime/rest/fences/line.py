@@ -22,11 +22,6 @@ class Line:
         """Bytes that have left."""
         return self._written - self._transport.get_write_buffer_size()
 
-    @property
-    def closing(self) -> bool:
-        """Whether nothing more is sent."""
-        return self._transport.is_closing()
-
     def push(self, data: bytes) -> None:
         """Write `data`, which is small or has been waited for."""
         if self._later is None and not self._transport.is_closing():
