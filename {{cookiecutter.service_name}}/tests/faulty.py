@@ -17,8 +17,10 @@ from {{ cookiecutter.__package }}.settings import Settings
 @asynccontextmanager
 async def resource(name: str) -> AsyncIterator[None]:
     logger.info("{} opened", name)
-    yield
-    logger.info("{} closed", name)
+    try:
+        yield
+    finally:
+        logger.info("{} closed", name)
 
 
 async def die() -> None:
@@ -70,7 +72,7 @@ def main() -> None:
         await build(service, settings)
         await fault(service)
 
-    cli.main(Settings, lambda program, settings: run(program, settings, built))
+    sys.exit(cli.main(Settings, lambda settings: run(settings, built)))
 
 
 if __name__ == "__main__":

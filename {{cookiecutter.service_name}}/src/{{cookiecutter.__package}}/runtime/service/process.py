@@ -8,9 +8,10 @@ from loguru import logger
 
 from ..errors import DiedError, FatalError, StartupError
 from ..lifecycle import LastResort, LifecycleSettings, Stop
-from ..logs import logging_to
-from ..traces import tracing
+from ..logs import Logs, logging_to
+from ..traces import Tracing, tracing
 from .loop import loop_factory
+from .reload import Reload
 from .service import Service
 from .settings import RuntimeSettings
 
@@ -18,27 +19,33 @@ Settings = TypeVar("Settings", bound=RuntimeSettings)
 Build = Callable[[Service, Settings], Awaitable[None]]
 
 
-def run(program: str, settings: Settings, build: Build[Settings]) -> None:
-    """Serve until SIGINT or SIGTERM; raises StartupError or DiedError."""
+def run(settings: Settings, build: Build[Settings]) -> int:
+    """Serve until SIGINT or SIGTERM and return 0; raises StartupError or DiedError."""
     identity, waits = settings.service, settings.lifecycle
-    flush_s = waits.flush.total_seconds()
     with logging_to(settings.logs, identity) as logs, tracing(settings.traces, identity) as spans:
-
-        async def serve() -> str | None:
-            stop = Stop()
-            service = Service(settings, spans, (spans.leave_late_span, logs.access), stop)
-            last_resort = LastResort(program, service.still_running)
-            process = _Process(service, stop, last_resort, waits)
-            try:
-                return await process.serve(lambda service: build(service, settings))
-            finally:
-                await spans.close(flush_s)
-
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            failure = runner.run(serve())
-        logs.flush(flush_s)
+            failure = runner.run(_served(settings, build, logs, spans))
+        logs.flush(waits.flush.total_seconds())
     if failure:
         raise DiedError(failure)
+    return 0
+
+
+async def _served(
+    settings: Settings, build: Build[Settings], logs: Logs, spans: Tracing
+) -> str | None:
+    logs.watch(asyncio.get_running_loop())
+    for warning in settings.warnings():
+        logger.warning("{}", warning)
+    Reload(settings, logs, spans).on_signal()
+    stop, waits = Stop(), settings.lifecycle
+    service = Service(settings, spans, (spans.leave_late_span, logs.access), stop)
+    last_resort = LastResort(settings.service.name, service.still_running)
+    process = _Process(service, stop, last_resort, waits)
+    try:
+        return await process.serve(lambda service: build(service, settings))
+    finally:
+        await spans.close(waits.flush.total_seconds())
 
 
 class _Process:

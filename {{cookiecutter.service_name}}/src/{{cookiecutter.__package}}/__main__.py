@@ -1,0 +1,18 @@
+"""Command line of the service."""
+
+import sys
+
+from .app import build
+from .runtime import cli
+from .runtime.clients.command import call_command
+from .runtime.service import run
+from .settings import Settings
+
+
+def main() -> int:
+    """Do what the command line says and return the exit status."""
+    return cli.main(Settings, lambda settings: run(settings, build), [call_command()])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

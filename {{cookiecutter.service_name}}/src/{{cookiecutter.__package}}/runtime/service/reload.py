@@ -1,0 +1,46 @@
+"""SIGHUP: what can change while the service runs, changes; what cannot is named."""
+
+import asyncio
+import signal
+from typing import Generic, TypeVar
+
+from loguru import logger
+
+from ..errors import SettingsError
+from ..logs import Logs
+from ..settings import changed
+from ..traces import Tracing
+from .settings import RuntimeSettings
+
+Settings = TypeVar("Settings", bound=RuntimeSettings)
+
+LIVE = ("logs.level", "logs.levels.", "traces.sample_ratio")
+
+
+class Reload(Generic[Settings]):
+    """Reads the settings again at each SIGHUP; keeps the old ones if the new ones are wrong."""
+
+    def __init__(self, settings: Settings, logs: Logs, spans: Tracing) -> None:
+        self._settings, self._logs, self._spans = settings, logs, spans
+
+    def on_signal(self) -> None:
+        """Follow SIGHUP from now on."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_again)
+
+    def _read_again(self) -> None:
+        try:
+            new = self._settings.reload()
+        except SettingsError as error:
+            logger.error("SIGHUP: settings kept: {}", "; ".join(error.mistakes))
+            return
+        keys = changed(self._settings, new)
+        applied = [key for key in keys if key.startswith(LIVE)]
+        later = [key for key in keys if key not in applied]
+        self._apply(new)
+        logger.info("SIGHUP: applied: {}", ", ".join(applied) or "nothing")
+        if later:
+            logger.warning("SIGHUP: needs a restart: {}", ", ".join(later))
+
+    def _apply(self, new: Settings) -> None:
+        self._logs.follow(new.logs)
+        self._spans.set_sample_ratio(new.traces.sample_ratio)
