@@ -22,7 +22,8 @@ class Exchange:
         self._gate, self._receive, self._send = gate, receive, send
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task(self._loop)
-        self._body_read = False
+        self._body_read = self._reading = False
+        self._ahead: asyncio.Task[Message] | None = None
         self._left: asyncio.Task[Message] | None = None
         self._timer = self._loop.call_later(WATCH_AFTER_S, self._watch)
         self.limit: asyncio.Timeout | None = None
@@ -31,10 +32,12 @@ class Exchange:
         """Hand on the next part of the body, then what tells that the caller has gone."""
         if self._body_read:
             return await asyncio.shield(self._until_left())
-        message = await self._receive()
+        self._reading = True
+        message = await (asyncio.shield(self._ahead) if self._ahead else self._receive())
+        self._ahead, self._reading = None, False
         if message["type"] == "http.request":
             self.call.received_bytes += len(message.get("body", b""))
-            self._body_read = not message.get("more_body", False)
+            self._body_read = _is_last(message)
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -48,8 +51,8 @@ class Exchange:
     def close(self) -> None:
         """Stop watching the caller."""
         self._timer.cancel()
-        if self._left is not None:
-            self._left.cancel()
+        for task in filter(None, (self._ahead, self._left)):
+            task.cancel()
 
     def forgives_cancelling(self) -> bool:
         """Tell whether it was the caller's leaving that cancelled the call, and take that back."""
@@ -81,11 +84,25 @@ class Exchange:
         return all(name != b"content-length" for name, _ in headers)
 
     def _watch(self) -> None:
-        """Cancel the call when its caller hangs up; before the body is read, nobody can tell."""
+        """Cancel the call when its caller hangs up, also where nobody reads the body."""
         if self._body_read:
             self._until_left().add_done_callback(self._cancel)
-        else:
+        elif self._reading or self._ahead:  # whoever reads hears of it
             self._timer = self._loop.call_later(WATCH_AFTER_S, self._watch)
+        else:
+            self._ahead = self._loop.create_task(_awaited(self._receive))
+            self._ahead.add_done_callback(self._look)
+
+    def _look(self, ahead: asyncio.Task[Message]) -> None:
+        """See whether the part of the body that came before anybody asked for it is one."""
+        if ahead.cancelled() or ahead.exception():
+            return
+        if ahead.result()["type"] == "http.disconnect":
+            self._cancel(ahead)
+        elif _is_last(ahead.result()):
+            self._until_left().add_done_callback(self._cancel)
+        else:
+            self._watch()
 
     def _until_left(self) -> asyncio.Task[Message]:
         if self._left is None:
@@ -96,6 +113,10 @@ class Exchange:
         if not left.cancelled() and self._task is not None:
             self.gone = True
             self._task.cancel()
+
+
+def _is_last(message: Message) -> bool:
+    return not message.get("more_body", False)
 
 
 async def _awaited(receive: Receive) -> Message:
