@@ -1,0 +1,6 @@
+"""Measurements of every call, of the process and of the runtime, for Prometheus."""
+
+from .metrics import Metrics
+from .settings import MetricsSettings
+
+__all__ = ["Metrics", "MetricsSettings"]
