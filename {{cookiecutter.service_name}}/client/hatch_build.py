@@ -31,6 +31,7 @@ PARTS = (
             "rpc",
             "rpc_spans",
             "settings",
+            "tls",
         )
     ),
 )

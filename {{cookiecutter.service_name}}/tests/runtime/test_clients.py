@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
+from pydantic import SecretStr
+from runtime.certified import Site
 
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
@@ -17,8 +20,18 @@ from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
     OrderServiceStub,
     add_OrderServiceServicer_to_server,
 )
+from {{ cookiecutter.__package }}.runtime.auth.principal import Principal
 from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
-from {{ cookiecutter.__package }}.runtime.clients.settings import ClientRetries, ClientSettings
+from {{ cookiecutter.__package }}.runtime.clients.call import ClientCall
+from {{ cookiecutter.__package }}.runtime.clients.clients import connected
+from {{ cookiecutter.__package }}.runtime.clients.connect import bounded_channel, connect
+from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
+from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
+from {{ cookiecutter.__package }}.runtime.clients.settings import (
+    ClientRetries,
+    ClientSettings,
+    ClientTls,
+)
 from {{ cookiecutter.__package }}.runtime.errors import (
     DeadlineExceededError,
     FieldViolation,
@@ -30,6 +43,7 @@ from {{ cookiecutter.__package }}.runtime.errors import (
     UnavailableError,
 )
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
+from {{ cookiecutter.__package }}.runtime.tls.authority import write
 from {{ cookiecutter.__package }}.settings import Settings
 
 from process import started
@@ -256,6 +270,115 @@ async def test_a_service_that_is_required_decides_about_readiness(
     assert "clients.inventory" in answer.text
 
 
+async def fail() -> None:
+    raise OSError("ill")
+
+
+def addresses(*several: Ports) -> str:
+    return "ipv4:" + ",".join(f"127.0.0.1:{ports.grpc}" for ports in several)
+
+
+async def test_all_addresses_take_turns_but_those_that_are_not_ready(
+    fleet: Fleet, settings: Settings, serving: Callable[..., Any]
+):
+    answered: list[str] = []
+
+    def answering(name: str, *, is_ready: bool = True) -> Any:
+        async def built(service: Service, settings: Settings) -> None:
+            servicer = Hop()
+            vars(servicer).update(GetOrder=get)
+            service.rpc.add(add_OrderServiceServicer_to_server, servicer)
+            if not is_ready:
+                service.check("never", fail)
+
+        async def get(request: pb.GetOrderRequest, context: object) -> pb.GetOrderResponse:
+            answered.append(name)
+            return pb.GetOrderResponse()
+
+        return built
+
+    async with (
+        serving(settings, answering("one")) as one,
+        serving(settings, answering("two")) as two,
+        serving(settings, answering("ill", is_ready=False)) as ill,
+        connect(ClientSettings(target=addresses(one, two, ill))) as channel,
+    ):
+        await connected(channel)
+        while set(answered) != {"one", "two"}:
+            await soon(OrderServiceStub(channel).GetOrder(UNKNOWN))
+    assert "ill" not in answered
+
+
+async def listed(settings: ClientSettings) -> None:
+    async with connect(settings, "next") as channel:
+        await soon(OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest()))
+
+
+async def test_the_connection_is_encrypted_and_both_sides_show_who_they_are(
+    settings: Settings, serving: Callable[..., Any], tmp_path: Path
+):
+    site = Site(tmp_path, settings)
+    write(site.authority.issue("checkout"), tmp_path, "client")
+    tls = ClientTls(ca=site.ca, certificate=tmp_path / "client.pem", key=tmp_path / "client.key")
+    async with serving(site.secured(client_ca=site.ca)) as ports:
+        secure = ClientSettings(
+            target=f"localhost:{ports.grpc}", url=f"https://localhost:{ports.http}", tls=tls
+        )
+        async with connect(secure) as channel, HttpClient(Outgoing("next", secure, ())) as http:
+            await soon(OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest()))
+            assert (await http.get("/v1/orders")).http_version == "HTTP/2"
+        stranger = ClientSettings(target=secure.target, tls=ClientTls(ca=site.ca))
+        with pytest.raises(UnavailableError, match="next is not available"):
+            await listed(stranger)
+
+
+async def test_a_key_that_does_not_fit_stops_the_start(tmp_path: Path, settings: Settings):
+    site = Site(tmp_path, settings)
+    write(site.authority.issue("checkout"), tmp_path, "client")
+    tls = ClientTls(certificate=tmp_path / "client.pem", key=tmp_path / "server.key")
+    with pytest.raises(StartupError, match=r"clients\.next\.tls: .*KEY_VALUES_MISMATCH"):
+        connect(ClientSettings(target="localhost:1", tls=tls), "next")
+    tls = ClientTls(ca=tmp_path / "none.pem")
+    with pytest.raises(StartupError, match=r"clients\.next\.tls: no such file: .*none\.pem"):
+        connect(ClientSettings(target="localhost:1", tls=tls), "next")
+
+
+async def test_observers_hear_of_each_call(fleet: Fleet, ports: Ports):
+    heard: list[ClientCall] = []
+    outgoing = Outgoing("next", ClientSettings(target=f"localhost:{ports.grpc}"), [heard.append])
+    async with bounded_channel(outgoing) as channel:
+        stub = OrderServiceStub(channel)
+        await soon(stub.ListOrders(pb.ListOrdersRequest()))
+        with pytest.raises(NotFoundError):
+            await soon(stub.GetOrder(UNKNOWN))
+        watch = stub.WatchOrders(pb.WatchOrdersRequest())
+        await soon(watch.read())
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await soon(watch.read())
+    seen = [(call.method.rpartition("/")[2], call.code, call.is_stream) for call in heard]
+    assert seen == [
+        ("ListOrders", "OK", False),
+        ("GetOrder", "NOT_FOUND", False),
+        ("WatchOrders", "CANCELLED", True),
+    ]
+    assert all(call.client == "next" and call.duration_ns > 0 for call in heard)
+
+
+@pytest.mark.parametrize("is_forwarded", [True, False])
+async def test_a_token_is_sent_on_only_if_the_settings_say_so(is_forwarded: bool):
+    call = Call("grpc", "", "", request_id="order-4711")
+    call.principal = Principal("alice", token=SecretStr("secret"))
+    settings = ClientSettings(target="localhost:1", forward_token=is_forwarded)
+    told = {"x-request-id": "order-4711"}
+    token = {"authorization": "Bearer secret"} if is_forwarded else {}
+    before = current.set(call)
+    try:
+        assert Outgoing("next", settings, ()).headers() == told | token
+    finally:
+        current.reset(before)
+
+
 class Http:
     """An HTTP client of the service at `ports`, opened by a service."""
 
@@ -347,6 +470,70 @@ async def test_nobody_there_is_unavailable(http: Http):
     client = await http.client("http://127.0.0.1:1")
     with pytest.raises(UnavailableError, match="next is not available"):
         await soon(client.get("/v1/orders"))
+
+
+class Chain:
+    """A service whose REST handler calls the next one over REST, and that one's hangs."""
+
+    def __init__(self) -> None:
+        self.seen: asyncio.Future[Call | None] = asyncio.Future()
+        self.cancelled = asyncio.Event()
+
+    async def last(self, service: Service, settings: Settings) -> None:
+        @service.rest.get("/work")
+        async def work() -> None:
+            self.seen.set_result(current.get())
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+
+    async def first(self, service: Service, settings: Settings) -> None:
+        client = service.http_client("next")
+
+        @service.rest.get("/work")
+        async def work() -> None:
+            await client.get("/work")
+
+
+@pytest.fixture
+async def rest_chain(
+    settings: Settings, serving: Callable[..., Any]
+) -> AsyncIterator[tuple[Chain, str]]:
+    chain = Chain()
+    async with serving(settings, chain.last) as last:
+        clients = {"next": ClientSettings(url=f"http://127.0.0.1:{last.http}")}
+        calling = settings.model_copy(update={"clients": clients})
+        async with serving(calling, chain.first) as first:
+            yield chain, f"http://127.0.0.1:{first.http}/work"
+
+
+async def test_a_deadline_crosses_rest_too(rest_chain: tuple[Chain, str]):
+    chain, url = rest_chain
+    until = asyncio.get_running_loop().time() + 0.5
+    async with httpx.AsyncClient() as http:
+        answer = await soon(
+            http.get(url, headers={"grpc-timeout": "500m", "x-request-id": "order-4711"})
+        )
+    call = chain.seen.result()
+    assert answer.status_code == 504
+    assert call
+    assert (call.request_id, call.deadline is not None) == ("order-4711", True)
+    assert (call.deadline or 0) <= until + 0.1
+    await soon(chain.cancelled.wait())
+
+
+async def test_a_rest_caller_who_hangs_up_ends_the_work_of_the_next_service(
+    rest_chain: tuple[Chain, str],
+):
+    chain, url = rest_chain
+    async with httpx.AsyncClient() as http:
+        call = asyncio.create_task(http.get(url))
+        await soon(chain.seen)
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+    await soon(chain.cancelled.wait())
 
 
 class Flaky(OrderServiceServicer):

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import grpc
@@ -14,7 +13,8 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from grpc.aio import ClientInterceptor
 
 from ..errors import StartupError
-from .settings import ClientRetries, ClientSettings, ClientTls
+from .settings import ClientRetries, ClientSettings
+from .tls import credentials
 
 FIRST_RECONNECT_MS, LONGEST_RECONNECT_MS = 100, 5_000  # so that who comes back is soon found
 CONNECT_MS, RESOLVE_MS = 5_000, 5_000
@@ -27,23 +27,23 @@ def open_channel(
     if not settings.target:
         raise StartupError(f"clients.{name}.target: not set, and needed to call it over gRPC")
     chosen, target = options(settings), settings.target
-    if not settings.tls.enabled:
+    if settings.tls is None:
         return grpc.aio.insecure_channel(target, chosen, interceptors=interceptors)
-    credentials = _credentials(name, settings.tls)
-    return grpc.aio.secure_channel(target, credentials, chosen, interceptors=interceptors)
+    secrets = credentials(name, settings.tls)
+    return grpc.aio.secure_channel(target, secrets, chosen, interceptors=interceptors)
 
 
 def open_blocking_channel(name: str, settings: ClientSettings) -> grpc.Channel:
     """Return the same for code that is not asynchronous; raises StartupError."""
-    if not settings.tls.enabled:
+    if settings.tls is None:
         return grpc.insecure_channel(settings.target, options(settings))
-    credentials = _credentials(name, settings.tls)
-    return grpc.secure_channel(settings.target, credentials, options(settings))
+    return grpc.secure_channel(settings.target, credentials(name, settings.tls), options(settings))
 
 
 def options(settings: ClientSettings) -> list[tuple[str, Any]]:
     """Return the arguments of a channel; times are in milliseconds, sizes in bytes."""
-    keepalive, name = settings.keepalive, settings.tls.server_name
+    keepalive = settings.keepalive
+    name = settings.tls.server_name if settings.tls else ""
     chosen: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(service_config(settings))),
         ("grpc.max_receive_message_length", settings.message_size),
@@ -106,18 +106,6 @@ def _retry_policy(retries: ClientRetries) -> dict[str, Any]:
 def _name(method: str) -> dict[str, str]:
     service, _, name = method.partition("/")
     return {"service": service, "method": name}
-
-
-def _credentials(name: str, tls: ClientTls) -> grpc.ChannelCredentials:
-    ca, key, certificate = (_read(name, path) for path in (tls.ca, tls.key, tls.certificate))
-    return grpc.ssl_channel_credentials(ca, key, certificate)
-
-
-def _read(name: str, path: Path | None) -> bytes | None:
-    try:
-        return None if path is None else path.read_bytes()
-    except OSError as error:
-        raise StartupError(f"clients.{name}.tls: {path}: {error.strerror}") from error
 
 
 def _ms(duration: timedelta) -> int:

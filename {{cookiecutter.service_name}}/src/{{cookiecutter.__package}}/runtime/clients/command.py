@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
@@ -15,7 +16,7 @@ from ..cli import Command, Invocation
 from ..errors import FatalError, ServiceError, SettingsError
 from ..traces import Tracing, span, tracing
 from .method import Method, find
-from .settings import ClientSettings
+from .settings import ClientSettings, ClientTls
 
 EVERYWHERE = {"0.0.0.0", "::"}
 
@@ -38,6 +39,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", default="", help="host:port, or a name in [clients]; else this service's own"
     )
     parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="speak TLS, and trust these authorities (PEM)"
+    )
+    parser.add_argument(
         "--metadata", action="append", default=[], metavar="KEY=VALUE", help="sent with the call"
     )
 
@@ -45,7 +49,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(invocation: Invocation) -> int:
     logger.remove()  # what is printed is the answer, or one line that says why there is none
     arguments, settings = invocation.arguments, invocation.load().settings
-    client = _client(settings, arguments.target)
+    client = _client(settings, arguments)
     everything = settings.traces.model_copy(update={"sample_ratio": 1.0})
     who = settings.service.model_copy(update={"name": f"{settings.service.name}-call"})
     flush_s = settings.lifecycle.flush.total_seconds()
@@ -86,12 +90,16 @@ async def _show(answers: AsyncIterator[Message]) -> None:
         print(text, flush=True)
 
 
-def _client(settings: Any, target: str) -> ClientSettings:
-    if target in settings.clients:
-        chosen: ClientSettings = settings.clients[target]
+def _client(settings: Any, arguments: argparse.Namespace) -> ClientSettings:
+    """Return the settings for a client that is named, for any target, or for the own port."""
+    if arguments.target in settings.clients:
+        chosen: ClientSettings = settings.clients[arguments.target]
         return chosen
-    host = "localhost" if settings.grpc.host in EVERYWHERE else settings.grpc.host
-    return ClientSettings(target=target or f"{host}:{settings.grpc.port}")
+    own = settings.grpc
+    host = "localhost" if own.host in EVERYWHERE else own.host
+    is_secure = arguments.ca is not None or (own.tls is not None and not arguments.target)
+    tls = ClientTls(ca=arguments.ca) if is_secure else None
+    return ClientSettings(target=arguments.target or f"{host}:{own.port}", tls=tls)
 
 
 def _requests(method: Method, text: str) -> list[Message]:

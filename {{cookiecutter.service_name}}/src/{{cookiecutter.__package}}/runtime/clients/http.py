@@ -1,7 +1,6 @@
 """The HTTP client of one other service: deadline, request id, retries, observers, errors."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,9 +12,10 @@ from ..errors import DeadlineExceededError, StartupError, UnavailableError
 from ..faults import MEDIA_TYPE, code_of
 from ..traces.http_client import instrument
 from .call import ClientCall
-from .outgoing import Outgoing, request_id
+from .outgoing import Outgoing
 from .remote_errors import from_problem, neutral
 from .settings import ClientTls
+from .tls import ssl_context
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 AWAY = frozenset({502, 503, 504})
@@ -37,12 +37,13 @@ class HttpClient(httpx.AsyncClient):
 
     def __init__(self, outgoing: Outgoing) -> None:
         settings = outgoing.settings
+        is_secure = settings.url.startswith("https:")
         super().__init__(
             base_url=settings.url,
-            http1=not settings.http2 or settings.url.startswith("https:"),
+            http1=is_secure or not settings.http2,
             http2=settings.http2,
             timeout=settings.deadline.total_seconds(),
-            verify=_verified(outgoing.name, settings.tls) if settings.url[:5] == "https" else True,
+            verify=is_secure and ssl_context(outgoing.name, settings.tls or ClientTls()),
             trust_env=False,
         )
         self._outgoing = outgoing
@@ -52,7 +53,7 @@ class HttpClient(httpx.AsyncClient):
     ) -> httpx.Response:
         wished_s = request.extensions.get("timeout", {}).get("read")
         call = self._outgoing.open("http", request.method, wished_s)
-        request.headers.update(request_id())
+        request.headers.update(self._outgoing.headers())
         milliseconds = min(max(int(call.timeout_s * 1000), SMALLEST_MS), LARGEST_MS)
         request.headers["grpc-timeout"] = f"{milliseconds}m"
         with self._outgoing.observed(call):
@@ -111,13 +112,3 @@ async def _check_presence(response: httpx.Response, *, is_last: bool) -> None:
     if response.status_code in AWAY and not is_last:
         await response.aclose()
         raise _AwayError
-
-
-def _verified(name: str, tls: ClientTls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate is not None:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:
-        raise StartupError(f"clients.{name}.tls: {error.strerror or error}") from error
-    return context

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+from pydantic import SecretStr
+
 from ..calls.call import Transport, current
 from ..errors import DeadlineExceededError, ServiceError
 from .call import ClientCall, ClientObserver, tell
@@ -44,6 +46,15 @@ class Outgoing:
             raise DeadlineExceededError(f"no time is left to call {self.name}")
         return call
 
+    def headers(self) -> dict[str, str]:
+        """Return what the other service is told of the incoming call."""
+        call = current.get()
+        token: SecretStr | None = getattr(call and call.principal, "token", None)
+        told = {REQUEST_ID: call.request_id} if call and call.request_id else {}
+        if token is not None and self.settings.forward_token:
+            told["authorization"] = f"Bearer {token.get_secret_value()}"
+        return told
+
     @contextmanager
     def observed(self, call: ClientCall) -> Iterator[None]:
         """Note how `call` ends, and tell the observers."""
@@ -55,12 +66,6 @@ class Outgoing:
             raise
         finally:
             tell(self._observers, call)
-
-
-def request_id() -> tuple[tuple[str, str], ...]:
-    """Return the header that carries the id of the incoming request on, if there is one."""
-    call = current.get()
-    return ((REQUEST_ID, call.request_id),) if call and call.request_id else ()
 
 
 def _within_incoming(seconds: float) -> float:

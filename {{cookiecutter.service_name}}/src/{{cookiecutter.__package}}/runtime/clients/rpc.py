@@ -8,7 +8,7 @@ import grpc
 from grpc.aio import ClientCallDetails, ClientInterceptor, Metadata
 
 from .call import ClientCall
-from .outgoing import Outgoing, request_id
+from .outgoing import Outgoing
 from .remote_errors import from_rpc
 
 
@@ -29,19 +29,24 @@ class _Edge:
     async def _answer(self, continuation: Any, details: Any, request: Any, stream: bool) -> Any:
         call = self._open(details, is_stream=stream)
         with self._seen(call):
-            sent = await continuation(_bounded(details, call), request)
+            sent = await continuation(self._bounded(details, call), request)
             await sent
             return sent
 
     async def _answers(self, continuation: Any, details: Any, request: Any) -> AsyncIterator[Any]:
         call = self._open(details, is_stream=True)
-        answers = await continuation(_bounded(details, call), request)
+        answers = await continuation(self._bounded(details, call), request)
         return self._observed(call, answers)
 
     async def _observed(self, call: ClientCall, answers: AsyncIterable[Any]) -> AsyncIterator[Any]:
         with self._seen(call):
             async for answer in answers:
                 yield answer
+
+    def _bounded(self, details: Any, call: ClientCall) -> ClientCallDetails:
+        metadata = Metadata(*(details.metadata or ()), *self._outgoing.headers().items())
+        bounded: ClientCallDetails = details._replace(timeout=call.timeout_s, metadata=metadata)
+        return bounded
 
     @contextmanager
     def _seen(self, call: ClientCall) -> Iterator[None]:
@@ -79,9 +84,3 @@ class _StreamStream(_Edge, grpc.aio.StreamStreamClientInterceptor):
         self, continuation: Any, client_call_details: ClientCallDetails, request_iterator: Any
     ) -> Any:
         return await self._answers(continuation, client_call_details, request_iterator)
-
-
-def _bounded(details: Any, call: ClientCall) -> ClientCallDetails:
-    metadata = Metadata(*(details.metadata or ()), *request_id())
-    bounded: ClientCallDetails = details._replace(timeout=call.timeout_s, metadata=metadata)
-    return bounded

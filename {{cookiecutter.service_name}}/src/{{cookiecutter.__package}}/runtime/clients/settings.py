@@ -23,10 +23,7 @@ def _target(target: str) -> str:
 
 
 class ClientTls(Section):
-    """TLS towards the other service."""
-
-    enabled: bool = False
-    """Speak TLS over gRPC; over HTTP the `url` says it."""
+    """TLS towards the other service; 1.2 is the oldest version that is spoken."""
 
     ca: Path | None = None
     """PEM file of the authorities that are trusted; without it, those of the system."""
@@ -35,10 +32,10 @@ class ClientTls(Section):
     """PEM file of the certificate by which this service is known there (mutual TLS)."""
 
     key: Path | None = None
-    """PEM file of the certificate's key."""
+    """PEM file of the certificate's private key, without a password."""
 
     server_name: str = ""
-    """Name in the other's certificate, where it is not the host of the target."""
+    """Name in the other's certificate, where it is not the host of the `target`; for gRPC."""
 
     @model_validator(mode="after")
     def _in_pairs(self) -> Self:
@@ -92,6 +89,9 @@ class ClientSettings(Section):
     stream_deadline: Positive = timedelta(hours=1)
     """Longest time of a stream."""
 
+    forward_token: bool = False
+    """Send the token of the incoming call on; only to a service that may act as that caller."""
+
     wait_for_ready: bool = False
     """While it is away, let calls wait until their deadline instead of failing at once."""
 
@@ -113,8 +113,8 @@ class ClientSettings(Section):
     keepalive: ClientKeepalive = ClientKeepalive()
     """Pings of the gRPC connection."""
 
-    tls: ClientTls = ClientTls()
-    """TLS and mutual TLS."""
+    tls: ClientTls | None = None
+    """TLS and mutual TLS; over gRPC an empty table is enough, over HTTP the `url` decides."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
