@@ -17,7 +17,7 @@ class MetricsSettings(Section):
     enabled: bool = True
     """Measure every call; the process and the runtime are measured in any case."""
 
-    buckets: Annotated[
-        tuple[Annotated[Duration, Gt(timedelta(0))], ...], Field(min_length=1)
-    ] = tuple(timedelta(milliseconds=count) for count in MILLISECONDS)
+    buckets: Annotated[tuple[Annotated[Duration, Gt(timedelta(0))], ...], Field(min_length=1)] = (
+        tuple(timedelta(milliseconds=count) for count in MILLISECONDS)
+    )
     """Upper bounds of the buckets of every duration (OpenTelemetry's advice is the default)."""
