@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import grpc
 import httpx
@@ -62,13 +63,15 @@ async def stub(ports: Ports) -> AsyncIterator[OrderServiceStub]:
         yield OrderServiceStub(channel)
 
 
-def under(traces: Tracing, flag: str) -> Call:
+@contextmanager
+def under(traces: Tracing, flag: str) -> Iterator[Call]:
     """Answer a call meanwhile, whose caller has decided about tracing."""
     parent = f"00-{TRACE}-{SPAN}-0{flag}"
     sent = {"traceparent": parent, "baggage": "tenant=acme", "tracestate": "a=b"}
     call = traces.begin("grpc", sent.get)
-    current.set(call)
-    return call
+    token = current.set(call)
+    yield call
+    current.reset(token)
 
 
 ORDER = pb.CreateOrderRequest(sku="green-tea", quantity=2)
@@ -139,8 +142,8 @@ async def test_a_cancelled_grpc_call_has_its_span(stub, ended):
 
 
 async def test_an_untraced_call_tells_the_next_service_so(stub, traces, ended, calls):
-    ours = under(traces, "0")
-    await stub.CreateOrder(ORDER)
+    with under(traces, "0") as ours:
+        await stub.CreateOrder(ORDER)
     assert (calls[-1].trace_id, calls[-1].parent_id) == (TRACE, ours.span_id)
     assert not calls[-1].sampled
     assert ended.spans.empty()
@@ -165,8 +168,8 @@ async def test_an_http_call_has_a_client_span_without_secrets(http, ended, calls
 
 
 async def test_an_untraced_http_call_tells_the_next_service_so(http, traces, ended, calls):
-    ours = under(traces, "0")
-    await http.get("/v1/orders/4711")
+    with under(traces, "0") as ours:
+        await http.get("/v1/orders/4711")
     assert (calls[-1].trace_id, calls[-1].parent_id) == (TRACE, ours.span_id)
     assert not calls[-1].sampled
     assert ended.spans.empty()
@@ -174,9 +177,9 @@ async def test_an_untraced_http_call_tells_the_next_service_so(http, traces, end
 
 @pytest.mark.parametrize("flag", ["0", "1"])
 def test_what_the_caller_sent_is_handed_on_in_every_configured_form(traces, flag):
-    call = under(traces, flag)
     headers: dict[str, str] = {}
-    traces.inject(headers)
+    with under(traces, flag) as call:
+        traces.inject(headers)
     assert headers == {
         "traceparent": f"00-{TRACE}-{call.span_id}-0{flag}",
         "tracestate": "a=b",

@@ -322,7 +322,10 @@ async def test_the_connection_is_encrypted_and_both_sides_show_who_they_are(
     tls = ClientTls(ca=site.ca, certificate=tmp_path / "client.pem", key=tmp_path / "client.key")
     async with serving(site.secured(client_ca=site.ca)) as ports:
         secure = ClientSettings(
-            target=f"localhost:{ports.grpc}", url=f"https://localhost:{ports.http}", tls=tls
+            target=f"localhost:{ports.grpc}",
+            url=f"https://localhost:{ports.http}",
+            http2=True,
+            tls=tls,
         )
         async with connect(secure) as channel, HttpClient(Outgoing("next", secure, ())) as http:
             await soon(OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest()))
@@ -408,10 +411,13 @@ async def http(settings: Settings, serving: Callable[..., Any]) -> AsyncIterator
     await http.close()
 
 
-async def test_rest_is_called_over_http_2(http: Http, ports: Ports):
-    client = await http.client(f"http://127.0.0.1:{ports.http}")
+@pytest.mark.parametrize(("http2", "version"), [(False, "HTTP/1.1"), (True, "HTTP/2")])
+async def test_the_settings_choose_the_version_of_http(
+    http: Http, ports: Ports, http2: bool, version: str
+):
+    client = await http.client(f"http://127.0.0.1:{ports.http}", http2=http2)
     answer = await client.get("/v1/orders")
-    assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+    assert (answer.status_code, answer.http_version) == (200, version)
 
 
 async def test_a_problem_is_raised_as_the_error_that_it_was(http: Http, ports: Ports):
@@ -519,7 +525,7 @@ async def test_a_deadline_crosses_rest_too(rest_chain: tuple[Chain, str]):
     assert answer.status_code == 504
     assert call
     assert (call.request_id, call.deadline is not None) == ("order-4711", True)
-    assert (call.deadline or 0) <= until + 0.1
+    assert (call.deadline or 0) < until + 5  # without the caller's it would be 30 s
     await soon(chain.cancelled.wait())
 
 

@@ -12,9 +12,8 @@ from pydantic import BaseModel
 from sample_settings import Folder, Waits
 from sample_settings import Settings as Sample
 
-from {{ cookiecutter.__package }}.runtime.settings import SettingsRoot, shapes
+from {{ cookiecutter.__package }}.runtime.settings import SettingsRoot, schema, shapes
 from {{ cookiecutter.__package }}.runtime.settings.reference import reference
-from {{ cookiecutter.__package }}.runtime.settings.schema import json_schema, schema_of_one_file
 from {{ cookiecutter.__package }}.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +82,7 @@ def test_every_field_of_every_model_is_described():
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_what_editors_are_told_fits_every_file(environment):
     text = (ROOT / f"config/{environment}.toml").read_text(encoding="utf-8")
-    jsonschema.validate(tomllib.loads(text), schema_of_one_file(Settings))
+    jsonschema.validate(tomllib.loads(text), schema.schema_of_one_file(Settings))
     assert text.startswith("#:schema ./settings.schema.json\n")
 
 
@@ -100,13 +99,13 @@ PARTS = [  # of one file; whether an editor has nothing to say
 
 @pytest.mark.parametrize(("text", "fits"), PARTS)
 def test_an_editor_sees_mistakes_but_asks_no_file_for_everything(text, fits):
-    jsonschema.Draft202012Validator.check_schema(schema_of_one_file(Sample))
-    validator = jsonschema.Draft202012Validator(schema_of_one_file(Sample))
+    jsonschema.Draft202012Validator.check_schema(schema.schema_of_one_file(Sample))
+    validator = jsonschema.Draft202012Validator(schema.schema_of_one_file(Sample))
     assert validator.is_valid(tomllib.loads(text)) is fits
 
 
 def test_the_schema_writes_defaults_as_people_do():
-    definitions = json_schema(Sample)["$defs"]
+    definitions = schema.json_schema(Sample)["$defs"]
     assert definitions["Waits"]["properties"]["drain"]["default"] == "5s"
     assert definitions["Listener"]["properties"]["body"]["default"] == "1MiB"
 

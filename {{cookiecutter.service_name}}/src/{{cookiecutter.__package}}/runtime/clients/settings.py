@@ -101,8 +101,8 @@ class ClientSettings(Section):
     health_check: bool = True
     """Send gRPC calls only where grpc.health.v1 says SERVING; what does not know it is trusted."""
 
-    http2: bool = True
-    """Speak HTTP/2 over `url`, without TLS by prior knowledge; false: HTTP/1.1."""
+    http2: bool = False  # httpcore, below httpx, resets no stream: only a closed connection tells
+    """Speak HTTP/2 over `url`; a cancelled call then goes on there until its deadline."""
 
     message_size: Annotated[Size, Field(gt=0)] = 4 * 1024 * 1024
     """Largest message of an answer over gRPC."""
