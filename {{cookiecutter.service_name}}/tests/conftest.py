@@ -10,6 +10,10 @@ import pytest
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.runtime.calls.call import Call
 from {{ cookiecutter.__package }}.runtime.lifecycle import Stop
+from {{ cookiecutter.__package }}.runtime.logs import LogsSettings
+from {{ cookiecutter.__package }}.runtime.logs.levels import Levels
+from {{ cookiecutter.__package }}.runtime.logs.logs import Logs
+from {{ cookiecutter.__package }}.runtime.logs.redact import Redactor
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.runtime.traces import tracing
 from {{ cookiecutter.__package }}.settings import Settings
@@ -30,6 +34,11 @@ def free(**sections: Any) -> Settings:
     }
     merged = {name: chosen.get(name, {}) | sections.get(name, {}) for name in chosen | sections}
     return Settings.model_validate(merged)
+
+
+def silent(settings: LogsSettings) -> Logs:
+    """Return a log with its levels, and no sink."""
+    return Logs(Levels(settings.level, settings.levels), (), Redactor(settings.redact), b"")
 
 
 @pytest.fixture
@@ -53,7 +62,8 @@ def serving(stop: Stop, calls: list[Call]) -> Serving:
     @asynccontextmanager
     async def serving(settings: Settings, built: Any = build) -> AsyncIterator[Ports]:
         with tracing(settings.traces, settings.service) as spans:
-            service = Service(settings, spans, (spans.leave_late_span, calls.append), stop)
+            observers = (spans.leave_late_span, calls.append)
+            service = Service(settings, spans, observers, stop, silent(settings.logs))
             async with service.running(partial(built, settings=settings)) as ports:
                 yield ports
 

@@ -81,14 +81,15 @@ class Service:
 
 
 @asynccontextmanager
-async def started(*command: str, **chosen: str) -> AsyncIterator[Service]:
+async def started(
+    *command: str, config: Path = HOME / "config", **chosen: str
+) -> AsyncIterator[Service]:
     """Start the service with QUIET settings, `chosen` ones (http__port="8000") above them."""
     wanted = QUIET | {name.replace("__", "."): value for name, value in chosen.items()}
     sets = [f"--set={name}={value}" for name, value in wanted.items()]
     process = await asyncio.create_subprocess_exec(
         *(command or (sys.executable, "-m", package.__name__)),
-        "run",
-        *sets,
+        *("run", f"--config={config}", *sets),
         cwd=HOME,
         env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
         stdout=PIPE,

@@ -49,6 +49,10 @@ class Gate:
         self.unary.discard(call)
         self.streams.discard(call)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many calls run, by kind."""
+        return {"unary": len(self.unary), "stream": len(self.streams)}
+
     def running(self) -> list[str]:
         """Return the method of every call that runs, for the one who waits for their end."""
         return sorted(f"{call.method} {call.path}".strip() for call in self.unary | self.streams)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from ..calls.call import current
@@ -72,7 +73,7 @@ def code_of(status: int) -> str:
     return CODES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")
 
 
-def install(api: FastAPI) -> None:
+def install(api: Starlette) -> None:
     """Make `api` answer every error as a problem."""
     for kind in (ServiceError, RequestValidationError, Exception):
         api.add_exception_handler(kind, _answer)

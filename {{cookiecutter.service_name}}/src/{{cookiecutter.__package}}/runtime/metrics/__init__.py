@@ -1,6 +1,6 @@
 """Measurements of every call, of the process and of the runtime, for Prometheus."""
 
-from .metrics import Metrics
+from .metrics import Metrics, Readings
 from .settings import MetricsSettings
 
-__all__ = ["Metrics", "MetricsSettings"]
+__all__ = ["Metrics", "MetricsSettings", "Readings"]

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod
+from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..calls.call import Call
+from ..clients.call import ClientCall
 from .histogram import Histogram
 from .lag import LoopLag
 from .settings import MetricsSettings
@@ -18,18 +20,33 @@ SIZES = tuple(4**power for power in range(3, 13))  # 64 bytes to 16 MiB
 NANOSECONDS = 10**9
 HTTP = ("http_request_method", "http_route", "http_response_status_code")
 RPC = ("rpc_method", "rpc_response_status_code")
+HTTP_CLIENT = ("client", "http_request_method", "http_response_status_code", "error_type")
+RPC_CLIENT = ("client", *RPC)
+CLIENT_TEXT = "Time until a call to another service had ended, its repetitions included."
 
-Running = Callable[[], Mapping[str, int]]
+Counts = Callable[[], Mapping[str, int]]
+
+
+class Readings(NamedTuple):
+    """What others count, asked at each scrape: calls that run, by kind; what never arrived."""
+
+    running: Counts
+    dropped_lines: Counts
+    dropped_spans: Callable[[], int]
 
 
 class Metrics(Collector):
-    """Observes calls; `running` tells how many there are now, by kind."""
+    """Observes calls, of both transports and in both directions."""
 
-    def __init__(self, settings: MetricsSettings, running: Running) -> None:
+    def __init__(self, settings: MetricsSettings, readings: Readings) -> None:
         bounds = [int(bucket.total_seconds() * NANOSECONDS) for bucket in settings.buckets]
-        self._running, self.lag = running, LoopLag()
+        self._readings, self.lag = readings, LoopLag()
         self._http = _Sides("http_server_request", "body", HTTP, bounds)
         self._rpc = _Sides("rpc_server_call", "message", RPC, bounds)
+        name = "http_client_request_duration_seconds"
+        self._http_client = Histogram(name, CLIENT_TEXT, HTTP_CLIENT, bounds, NANOSECONDS)
+        name = "rpc_client_call_duration_seconds"
+        self._rpc_client = Histogram(name, CLIENT_TEXT, RPC_CLIENT, bounds, NANOSECONDS)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -38,8 +55,15 @@ class Metrics(Collector):
         if call.transport == "grpc":
             self._rpc.observe((call.method, call.code), call)
             return
-        method = call.method if call.method in METHODS else OTHER
-        self._http.observe((method, call.route or "", str(call.status)), call)
+        self._http.observe((_known(call.method), call.route or "", str(call.status)), call)
+
+    def observe_client(self, call: ClientCall) -> None:
+        """Count a call to another service; a ClientObserver."""
+        if call.transport == "grpc":
+            self._rpc_client.observe((call.client, call.method, call.code), call.duration_ns)
+            return
+        answer = (str(call.status), "") if call.status else ("", call.code)
+        self._http_client.observe((call.client, _known(call.method), *answer), call.duration_ns)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, what the service counts itself included."""
@@ -49,11 +73,31 @@ class Metrics(Collector):
         """Yield what was observed; called by the registry."""
         yield from self._http.collect()
         yield from self._rpc.collect()
-        running = GaugeMetricFamily("server_active_calls", "Calls that run now.", labels=["kind"])
-        for kind, count in self._running().items():
-            running.add_metric([kind], count)
-        yield running
+        yield self._http_client.collect()
+        yield self._rpc_client.collect()
+        yield self._running()
+        yield self._dropped_lines()
+        text = "Spans that never reached the backend."
+        yield CounterMetricFamily("traces_dropped_spans", text, self._readings.dropped_spans())
         yield self.lag.collect()
+
+    def _running(self) -> Metric:
+        family = GaugeMetricFamily("server_active_calls", "Calls that run now.", labels=["kind"])
+        for kind, count in self._readings.running().items():
+            family.add_metric([kind], count)
+        return family
+
+    def _dropped_lines(self) -> Metric:
+        text = "Log lines that a sink has lost."
+        family = CounterMetricFamily("logs_dropped_lines", text, labels=["sink"])
+        for sink, count in self._readings.dropped_lines().items():
+            family.add_metric([sink], count)
+        return family
+
+
+def _known(method: str) -> str:
+    """Return an HTTP method, or one word for all that are none: whoever calls can invent more."""
+    return method if method in METHODS else OTHER
 
 
 class _Sides:

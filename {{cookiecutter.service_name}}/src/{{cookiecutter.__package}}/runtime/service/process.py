@@ -10,6 +10,7 @@ from ..errors import DiedError, FatalError, StartupError
 from ..lifecycle import LastResort, LifecycleSettings, Stop
 from ..logs import Logs, logging_to
 from ..traces import Tracing, tracing
+from ..traces.profiling import stacks_on_signal, watching
 from .loop import loop_factory
 from .reload import Reload
 from .service import Service
@@ -34,16 +35,18 @@ def run(settings: Settings, build: Build[Settings]) -> int:
 async def _served(
     settings: Settings, build: Build[Settings], logs: Logs, spans: Tracing
 ) -> str | None:
-    logs.watch(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    logs.watch(loop)
     for warning in settings.warnings():
         logger.warning("{}", warning)
     Reload(settings, logs, spans).on_signal()
     stop, waits = Stop(), settings.lifecycle
-    service = Service(settings, spans, (spans.leave_late_span, logs.access), stop)
+    service = Service(settings, spans, (spans.leave_late_span, logs.access), stop, logs)
     last_resort = LastResort(settings.service.name, service.still_running)
     process = _Process(service, stop, last_resort, waits)
     try:
-        return await process.serve(lambda service: build(service, settings))
+        with stacks_on_signal(loop):
+            return await process.serve(lambda service: build(service, settings))
     finally:
         await spans.close(waits.flush.total_seconds())
 
@@ -77,7 +80,8 @@ class _Process:
         async with self._service.running(build) as ports:
             self._is_started = True
             logger.bind(**ports._asdict()).info("ready: {}", _listed(ports._asdict()))
-            await self._stop.asked.wait()
+            with watching(asyncio.get_running_loop()):
+                await self._stop.asked.wait()
             self._last_resort.arm(self._waits.last_resort_s)
         logger.info("stopped")
 

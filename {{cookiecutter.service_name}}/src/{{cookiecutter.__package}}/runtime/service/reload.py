@@ -21,7 +21,8 @@ class Reload(Generic[Settings]):
     """Reads the settings again at each SIGHUP; keeps the old ones if the new ones are wrong."""
 
     def __init__(self, settings: Settings, logs: Logs, spans: Tracing) -> None:
-        self._settings, self._logs, self._spans = settings, logs, spans
+        self._started, self._last = settings, settings
+        self._logs, self._spans = logs, spans
 
     def on_signal(self) -> None:
         """Follow SIGHUP from now on."""
@@ -29,18 +30,18 @@ class Reload(Generic[Settings]):
 
     def _read_again(self) -> None:
         try:
-            new = self._settings.reload()
+            new = self._started.reload()
         except SettingsError as error:
             logger.error("SIGHUP: settings kept: {}", "; ".join(error.mistakes))
             return
-        keys = changed(self._settings, new)
-        applied = [key for key in keys if key.startswith(LIVE)]
-        later = [key for key in keys if key not in applied]
+        applied = [key for key in changed(self._last, new) if key.startswith(LIVE)]
+        later = [key for key in changed(self._started, new) if not key.startswith(LIVE)]
         self._apply(new)
         logger.info("SIGHUP: applied: {}", ", ".join(applied) or "nothing")
         if later:
             logger.warning("SIGHUP: needs a restart: {}", ", ".join(later))
 
     def _apply(self, new: Settings) -> None:
+        self._last = new
         self._logs.follow(new.logs)
         self._spans.set_sample_ratio(new.traces.sample_ratio)

@@ -15,11 +15,12 @@ from ..calls.conversation import RpcParts
 from ..calls.edge import Edge
 from ..calls.gate import Gate
 from ..calls.rest import RestEdge
-from ..clients.call import ClientObserver
 from ..clients.clients import Clients
 from ..health import Health, Probe
 from ..lifecycle import Background, Server, Servers, Stop
+from ..logs import Logs
 from ..management import management_app
+from ..metrics import Metrics, Readings
 from ..rest.api import create_api
 from ..rest.hypercorn import HypercornServer
 from ..rest.limits import fenced
@@ -45,19 +46,24 @@ class Service:
         tracing: Tracing,
         observers: Sequence[Observer],
         stop: Stop,
-        client_observers: Sequence[ClientObserver] = (),
+        logs: Logs,
     ) -> None:
         self._settings, self._tracing, self._stop = settings, tracing, stop
-        self._gate, self._health = Gate(settings.calls), Health()
+        self._gate, self._health, self._logs = Gate(settings.calls), Health(), logs
         self._background = Background(stop)
+        readings = Readings(self._gate.counts, logs.dropped, tracing.dropped)
+        self._metrics = Metrics(settings.metrics, readings)
+        is_metered = settings.metrics.enabled
+        metered = [self._metrics.observe] if is_metered else []
         timeout = settings.calls.timeout.total_seconds()
-        self._edge = Edge(tracing.begin, observers, self._gate, timeout)
+        self._edge = Edge(tracing.begin, (*observers, *metered), self._gate, timeout)
         self._auth = Auth(settings.auth)
         parts = RpcParts(self._edge, tracing.opened, settings.service.name, self._auth.rpc)
         self.rest = create_api(settings.service)
         self.rpc = RpcServer(settings.grpc, parts, self._health)
         self._resources = AsyncExitStack()
-        self._clients = Clients(settings.clients, client_observers, self._resources, self.check)
+        client_metered = [self._metrics.observe_client] if is_metered else []
+        self._clients = Clients(settings.clients, client_metered, self._resources, self.check)
         if self._auth.probe is not None:
             self.check("auth", self._auth.probe)
         self._endless: list[Callable[[], None]] = []
@@ -103,6 +109,8 @@ class Service:
         async with AsyncExitStack() as stack:
             taken = take_ports(self._settings, self.rpc)
             stack.callback(taken.close)
+            self._metrics.lag.start()
+            stack.callback(self._metrics.lag.stop)
             probes = Servers(self._stop)
             stack.push_async_callback(probes.close, MANAGEMENT_GRACE_S)
             await probes.start(self._management_server(taken.management))
@@ -119,8 +127,8 @@ class Service:
 
     def _management_server(self, bound: socket) -> Server:
         limits = HttpLimits()
-        app = fenced(management_app(self._health), limits)
-        return HypercornServer("management", app, bound, limits)
+        app = management_app(self._settings.management, self._health, self._metrics, self._logs)
+        return HypercornServer("management", fenced(app, limits), bound, limits)
 
     def _rest_server(self, bound: socket) -> Server:
         settings = self._settings.http

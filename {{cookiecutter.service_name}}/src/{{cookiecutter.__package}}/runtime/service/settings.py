@@ -11,6 +11,7 @@ from ..clients.settings import ClientSettings
 from ..lifecycle import LifecycleSettings
 from ..logs import LogsSettings
 from ..management import ManagementSettings
+from ..metrics import MetricsSettings
 from ..rest.settings import HttpSettings
 from ..rpc import GrpcSettings
 from ..settings import Identity, SettingsRoot, mistake
@@ -48,6 +49,9 @@ class RuntimeSettings(SettingsRoot):
 
     traces: TracesSettings = TracesSettings()
     """Spans and where they go."""
+
+    metrics: MetricsSettings = MetricsSettings()
+    """What is measured."""
 
     lifecycle: LifecycleSettings = LifecycleSettings()
     """The waits of a stop."""

@@ -104,6 +104,10 @@ class Tracing:
         """Trace this part of the calls from now on, 0 to 1."""
         self._decision.set_ratio(ratio)
 
+    def dropped(self) -> int:
+        """Return how many spans have never reached the backend."""
+        return self._outbox.lost if self._outbox else 0
+
     async def close(self, seconds: float) -> None:
         """Send what is waiting, for at most `seconds`; later spans are lost."""
         if self._outbox is None:

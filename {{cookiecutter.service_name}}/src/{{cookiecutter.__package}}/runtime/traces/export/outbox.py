@@ -58,6 +58,11 @@ class Outbox(SpanProcessor):
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
+    @property
+    def lost(self) -> int:
+        """Return how many spans nobody will ever see."""
+        return self._report.lost
+
     def on_end(self, span: ReadableSpan) -> None:
         with self._lock:
             self._queue.append(span)

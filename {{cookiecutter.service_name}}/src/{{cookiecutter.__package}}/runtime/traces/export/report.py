@@ -14,11 +14,13 @@ class Report:
         self._backend, self._hint = backend, hint
         self._dropped, self._waiting, self._reason = 0, 0, ""
         self._has_ended = False
+        self.lost = 0
         self._next = 0.0
 
     def dropped(self, count: int) -> None:
         """Count spans that nobody will ever see."""
         self._dropped += count
+        self.lost += count
 
     def failed(self, reason: str, waiting: int) -> None:
         """Note why the last attempt failed, and how many spans wait for the next one."""
