@@ -1,6 +1,7 @@
 """The edge of REST: the outermost ASGI callable, around whatever the framework does."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,14 +12,20 @@ from .deadline import GRPC_TIMEOUT, deadline
 from .edge import Edge, note_failure
 from .exchange import Exchange
 
+Dressing = Callable[[ASGIApp], ASGIApp]
+
 CLIENT_CLOSED_REQUEST = 499  # nginx' number, for logs and metrics: nobody is left to read it
 
 
 class RestEdge:
-    """Observes and bounds every request; `traced` is the application with its instrumentation."""
+    """Observes and bounds every request; `traced` is the application with its instrumentation.
 
-    def __init__(self, edge: Edge, plain: ASGIApp, traced: ASGIApp) -> None:
-        self._edge, self._plain, self._traced = edge, plain, traced
+    `dressed` puts around an answer what an application puts around its own, as for CORS.
+    """
+
+    def __init__(self, edge: Edge, plain: ASGIApp, traced: ASGIApp, dressed: Dressing) -> None:
+        self._edge, self._plain, self._traced = edge, dressed(plain), dressed(traced)
+        self._dressed = dressed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,17 +62,17 @@ class RestEdge:
             if not exchange.forgives_cancelling():
                 raise
         except Exception as error:
-            await _refuse(exchange, scope, error)
+            await self._refuse(exchange, scope, error)
 
-
-async def _refuse(exchange: Exchange, scope: Scope, error: Exception) -> None:
-    """Answer `error`, unless an answer has begun: the framework raises again what it answered."""
-    seen = DeadlineExceededError("not answered in time") if exchange.is_late() else public(error)
-    answer = problem(seen)
-    if isinstance(seen, InternalError):
-        note_failure(exchange.call, error)
-    if not exchange.started:
-        await answer(scope, exchange.receive, exchange.send)
+    async def _refuse(self, exchange: Exchange, scope: Scope, error: Exception) -> None:
+        """Answer `error`, unless an answer has begun: the framework raises what it answered."""
+        late = DeadlineExceededError("not answered in time")
+        seen = late if exchange.is_late() else public(error)
+        answer = problem(seen)
+        if isinstance(seen, InternalError):
+            note_failure(exchange.call, error)
+        if not exchange.started:
+            await self._dressed(answer)(scope, exchange.receive, exchange.send)
 
 
 def _describe(call: Call, scope: Scope, user_agent: str | None) -> None:

@@ -17,6 +17,7 @@ from .settings import ClientRetries, ClientSettings
 from .tls import credentials
 
 FIRST_RECONNECT_MS, LONGEST_RECONNECT_MS = 100, 5_000  # so that who comes back is soon found
+ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
 CONNECT_MS, RESOLVE_MS = 5_000, 5_000
 
 
@@ -55,7 +56,11 @@ def options(settings: ClientSettings) -> list[tuple[str, Any]]:
         ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.dns_min_time_between_resolutions_ms", RESOLVE_MS),
     ]
-    return [*chosen, ("grpc.ssl_target_name_override", name)] if name else chosen
+    extra: dict[str, Any] = {
+        "grpc.ssl_target_name_override": name,
+        "grpc.default_compression_algorithm": ALGORITHMS.get(settings.compression),
+    }
+    return [*chosen, *((option, value) for option, value in extra.items() if value)]
 
 
 def service_config(settings: ClientSettings) -> dict[str, Any]:

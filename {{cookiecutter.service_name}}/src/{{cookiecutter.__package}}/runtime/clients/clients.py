@@ -1,13 +1,13 @@
 """All other services that this one calls, each opened when it is first asked for."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import grpc
 import httpx
 from grpc import ChannelConnectivity
 
-from ..errors import StartupError
+from ..errors import NotFoundError, PermissionDeniedError, StartupError, UnauthenticatedError
 from .call import ClientObserver
 from .connect import bounded_channel
 from .http import open_http
@@ -66,7 +66,8 @@ class Clients:
         client = open_http(outgoing)
 
         async def answers() -> None:
-            await client.options("/")
+            with suppress(NotFoundError, UnauthenticatedError, PermissionDeniedError):
+                await client.options("/")  # a refusal is an answer, too
 
         if outgoing.settings.required and not outgoing.settings.target:
             self._check(f"clients.{outgoing.name}", answers)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -106,6 +106,9 @@ class ClientSettings(Section):
 
     message_size: Annotated[Size, Field(gt=0)] = 4 * 1024 * 1024
     """Largest message of an answer over gRPC."""
+
+    compression: Literal["none", "deflate", "gzip"] = "none"
+    """How requests are compressed over gRPC; answers may be, whatever it says."""
 
     retries: ClientRetries = ClientRetries()
     """Trying again."""

@@ -1,13 +1,16 @@
 """The FastAPI application that features add their routes to."""
 
 from collections.abc import Callable
+from http.client import METHOD_NOT_ALLOWED
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from .. import faults
 from ..settings import Identity
+from .methods import answer_other_method, heads_as_gets
 
 OFF: TelemetryConfig = {
     "tracing": False,
@@ -28,6 +31,10 @@ class Api(FastAPI):
 
     add_security: Callable[[dict[str, Any]], None] | None = None
 
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the routes behind all middleware; a HEAD is a GET without its body."""
+        return heads_as_gets(super().build_middleware_stack())
+
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
         if not self.openapi_schema:
@@ -42,6 +49,7 @@ def create_api(identity: Identity) -> Api:
     """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
     api = Api(title=identity.name, version=identity.version, telemetry=OFF)
     faults.install(api)
+    api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     return api
 
 

@@ -1,15 +1,19 @@
 """Settings of the REST port: where it listens, which server it is, and what that holds out."""
 
+import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from ..settings import Duration, Port, Section, Size
 from ..tls import HttpTlsSettings
 
 Positive = Field(gt=0)
 PositiveTime = Field(gt=timedelta(0))
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s]+)$")]
+Token = Annotated[str, StringConstraints(pattern=r"^(\*|[!#$%&'+.^_`|~0-9A-Za-z-]+)$")]
 
 
 class HttpLimits(Section):
@@ -43,6 +47,55 @@ class HttpLimits(Section):
     """Requests at once on one HTTP/2 connection."""
 
 
+class HttpCors(Section):
+    """Which pages of other origins may call from a browser; it grants nothing to other callers."""
+
+    origins: tuple[Origin, ...] = ()
+    """Their origins, each as in `https://shop.example.com`; `*` is every one."""
+
+    origin_pattern: str = ""
+    """Regular expression of further origins; the whole of one has to match."""
+
+    methods: tuple[Token, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    """Methods that they may use; `*` is every one."""
+
+    headers: tuple[Token, ...] = ("authorization", "grpc-timeout", "x-request-id")
+    """Headers that they may send, beside those that are always allowed; `*` is every one."""
+
+    exposed: tuple[Token, ...] = ()
+    """Headers that they may read, beside `x-trace-id`, `x-request-id` and `retry-after`."""
+
+    credentials: bool = False
+    """Whether browsers send their cookies and client certificates along."""
+
+    max_age: Annotated[Duration, PositiveTime] = timedelta(minutes=10)
+    """How long browsers remember all this before they ask again."""
+
+    @model_validator(mode="after")
+    def _for_somebody(self) -> Self:
+        if not self.origins and not self.origin_pattern:
+            raise PydanticCustomError("nobody", "origins or origin_pattern must be given")
+        if self.credentials and "*" in self.origins:
+            raise PydanticCustomError("anybody", 'credentials = true needs origins other than "*"')
+        try:
+            re.compile(self.origin_pattern)
+        except re.error as error:
+            raise PydanticCustomError(
+                "pattern", "origin_pattern is no regular expression"
+            ) from error
+        return self
+
+
+class HttpGzip(Section):
+    """Compression for callers who accept it; events and JSON lines are sent as they are."""
+
+    min_size: Size = 1024
+    """Smallest answer that is compressed."""
+
+    level: Annotated[int, Field(ge=1, le=9)] = 5
+    """1 is fastest, 9 is smallest."""
+
+
 class HttpSettings(Section):
     """The REST port."""
 
@@ -60,3 +113,9 @@ class HttpSettings(Section):
 
     limits: HttpLimits = HttpLimits()
     """What one client may ask."""
+
+    cors: HttpCors | None = None
+    """Calls from pages of other origins; without it browsers allow none."""
+
+    gzip: HttpGzip | None = None
+    """Compressed answers; an empty table is enough."""

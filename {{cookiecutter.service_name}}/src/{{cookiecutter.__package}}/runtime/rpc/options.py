@@ -6,12 +6,14 @@ from .settings import GrpcSettings
 
 Option = tuple[str, int]
 
+ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
+
 
 def options(settings: GrpcSettings) -> list[Option]:
     """Return the arguments of a server; times are in milliseconds, sizes in bytes."""
     limits, keepalive = settings.limits, settings.keepalive
     ping_interval = _ms(keepalive.min_client_interval)
-    return [
+    chosen = [
         ("grpc.so_reuseport", 0),  # else another process can share the port unseen
         ("grpc.max_receive_message_length", limits.message_size),
         ("grpc.max_metadata_size", limits.metadata_size),
@@ -25,6 +27,8 @@ def options(settings: GrpcSettings) -> list[Option]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", ping_interval),
     ]
+    algorithm = ALGORITHMS.get(settings.compression)
+    return [*chosen, ("grpc.default_compression_algorithm", algorithm)] if algorithm else chosen
 
 
 def _ms(duration: timedelta) -> int:

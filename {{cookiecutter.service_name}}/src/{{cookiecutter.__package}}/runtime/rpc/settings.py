@@ -1,7 +1,7 @@
 """Settings of the gRPC port."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -63,6 +63,9 @@ class GrpcSettings(Section):
 
     keepalive: GrpcKeepalive = GrpcKeepalive()
     """Pings in both directions."""
+
+    compression: Literal["none", "deflate", "gzip"] = "none"
+    """How answers are compressed for clients that accept it; requests may be, whatever it says."""
 
     reflection: bool = False
     """Describe the services to clients like grpcurl; config/development.toml has it on."""

@@ -22,6 +22,7 @@ from ..logs import Logs
 from ..management import management_app
 from ..metrics import Metrics, Readings
 from ..rest.api import create_api
+from ..rest.dressing import dressing
 from ..rest.hypercorn import HypercornServer
 from ..rest.limits import fenced
 from ..rest.server import http_server
@@ -133,7 +134,8 @@ class Service:
     def _rest_server(self, bound: socket) -> Server:
         settings = self._settings.http
         apps = instrument(self.rest, self._tracing.provider)
-        edge = RestEdge(self._edge, *[fenced(app, settings.limits) for app in apps])
+        plain, traced = (fenced(app, settings.limits) for app in apps)
+        edge = RestEdge(self._edge, plain, traced, dressing(settings))
         return http_server("http", edge, bound, settings)
 
     async def _end_calls(self, servers: Servers) -> None:
