@@ -10,11 +10,19 @@ from ..errors import FieldViolation, InternalError, InvalidArgumentError, Servic
 
 def public(error: BaseException) -> ServiceError:
     """Return what a caller may see of `error`; everything unforeseen is an InternalError."""
+    error = _single(error)
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, RequestValidationError):
         return InvalidArgumentError("the request is not valid", fields=_violations(error.errors()))
     return InternalError("internal error")
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return what a group holds that is none: the framework sends streams from a task group."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _violations(errors: Sequence[Mapping[str, Any]]) -> list[FieldViolation]:

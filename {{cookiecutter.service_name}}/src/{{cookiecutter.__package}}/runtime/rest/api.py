@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.types import ASGIApp
 
 from .. import faults
 from ..settings import Identity
@@ -31,10 +30,6 @@ class Api(FastAPI):
 
     add_security: Callable[[dict[str, Any]], None] | None = None
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Return the routes behind all middleware; a HEAD is a GET without its body."""
-        return heads_as_gets(super().build_middleware_stack())
-
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
         if not self.openapi_schema:
@@ -50,6 +45,7 @@ def create_api(identity: Identity) -> Api:
     api = Api(title=identity.name, version=identity.version, telemetry=OFF)
     faults.install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
+    api.add_middleware(heads_as_gets)
     return api
 
 

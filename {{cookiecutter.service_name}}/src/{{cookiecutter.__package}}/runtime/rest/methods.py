@@ -43,7 +43,7 @@ class _Head:
             scope.update(asked, method="HEAD")  # the route, for those who look at it later
         if not work.cancelled():
             work.result()
-        await self._send(NO_BODY)
+            await self._send(NO_BODY)
 
     async def _sent(self, message: Message) -> None:
         if message["type"] != "http.response.start":
@@ -52,6 +52,7 @@ class _Head:
         is_stream = all(name != b"content-length" for name, _ in message.get("headers", ()))
         if is_stream and self._work is not None:
             self._work.cancel()
+            await self._send(NO_BODY)
 
 
 async def answer_other_method(request: Request, error: Exception) -> Response:

@@ -25,7 +25,7 @@ def options(settings: GrpcSettings) -> list[Option]:
         ("grpc.keepalive_time_ms", _ms(keepalive.time)),
         ("grpc.keepalive_timeout_ms", _ms(keepalive.timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", ping_interval),
+        ("grpc.http2.min_ping_interval_without_data_ms", ping_interval),
     ]
     algorithm = ALGORITHMS.get(settings.compression)
     return [*chosen, ("grpc.default_compression_algorithm", algorithm)] if algorithm else chosen

@@ -1,0 +1,271 @@
+"""What every gRPC call has: ids, compression, limits; and what is described to whom."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc._cython import cygrpc
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from hyperframe.frame import PingFrame
+
+from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
+from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
+from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings
+from {{ cookiecutter.__package }}.runtime.clients.channel import options as channel_options
+from {{ cookiecutter.__package }}.runtime.clients.connect import connect
+from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings, ClientTls
+from {{ cookiecutter.__package }}.runtime.errors import InvalidArgumentError
+from {{ cookiecutter.__package }}.runtime.rpc import GrpcSettings
+from {{ cookiecutter.__package }}.runtime.rpc.options import options
+from {{ cookiecutter.__package }}.runtime.service import Ports
+from {{ cookiecutter.__package }}.runtime.settings import Sources, load
+from {{ cookiecutter.__package }}.settings import Settings
+
+from wire import H2Wire
+
+CONFIG = Path(__file__).parents[2] / "config"
+PACKAGE = Settings.__module__.partition(".")[0]
+LONG = "x" * 100_000
+CALM = 11  # ENHANCE_YOUR_CALM of RFC 9113, 7
+NONE = pb.ListOrdersRequest()
+WATCH = pb.WatchOrdersRequest()
+
+
+class Relay:
+    """Stands between a client and a port, and counts what goes through, each way."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.asked = self.answered = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(
+            self._copy(reader, to_server, "asked"), self._copy(from_server, writer, "answered")
+        )
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counted: str
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                setattr(self, counted, getattr(self, counted) + len(data))
+                writer.write(data)
+        writer.close()
+
+
+@pytest.fixture
+def opened(settings: Settings, serving: Callable[..., Any]) -> Callable[..., Any]:
+    def opened(calls: CallSettings | None = None, **chosen: Any) -> Any:
+        here = {"host": "127.0.0.1", "port": 0}
+        grpc_settings = GrpcSettings.model_validate(here | chosen)
+        changed = {"grpc": grpc_settings, "calls": calls or settings.calls}
+        return serving(settings.model_copy(update=changed))
+
+    return opened
+
+
+def channel(ports: Ports, *options: tuple[str, Any], **chosen: Any) -> grpc.aio.Channel:
+    return grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options, **chosen)
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    async with asyncio.timeout(10):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+    return caught.value
+
+
+def ids(metadata: Any) -> dict[str, str]:
+    found = {name: value for name, value in metadata if name in {"x-trace-id", "x-request-id"}}
+    assert len(found) == 2
+    return found
+
+
+ANSWERS = [  # method, request, code
+    ("ListOrders", NONE, "OK"),
+    ("GetOrder", pb.GetOrderRequest(id="unknown"), "NOT_FOUND"),
+    ("CreateOrder", pb.CreateOrderRequest(), "INVALID_ARGUMENT"),
+    ("NoSuchMethod", NONE, "UNIMPLEMENTED"),
+]
+
+
+@pytest.mark.parametrize(("method", "request_", "code"), ANSWERS)
+async def test_every_status_comes_with_its_trace_and_its_request(
+    ports: Ports, calls: list[Any], method: str, request_: Any, code: str
+):
+    service = pb.DESCRIPTOR.services_by_name["OrderService"].full_name
+    async with channel(ports) as opened:
+        ask = opened.unary_unary(f"/{service}/{method}", type(request_).SerializeToString)
+        call = ask(request_, metadata=[("x-request-id", "order-4711")])
+        with suppress(grpc.aio.AioRpcError):
+            await call
+        assert (await call.code()).name == code
+        told = ids(await call.trailing_metadata())
+    assert [(c.trace_id, c.request_id, c.code) for c in calls] == [
+        (told["x-trace-id"], "order-4711", code)
+    ]
+    assert told["x-request-id"] == "order-4711"
+
+
+@pytest.mark.parametrize("compression", ["gzip", "deflate"])
+async def test_answers_are_compressed_if_the_settings_say_so(opened, compression: str):
+    async with opened(compression=compression) as small, opened() as plain:
+        compressed, as_it_is = [await listed(ports) for ports in (small, plain)]
+    assert compressed.answered < as_it_is.answered / 2
+
+
+async def listed(ports: Ports) -> Relay:
+    """Create orders that are much alike and list them often."""
+    relay = Relay(ports.grpc)
+    async with relay.open() as port, connect(settings_for(port)) as client:
+        stub: Any = OrderServiceStub(client)
+        for number in range(50):
+            key = f"key-{number}"
+            await stub.CreateOrder(
+                pb.CreateOrderRequest(sku="t" * 60, quantity=1, idempotency_key=key)
+            )
+        for _ in range(10):
+            assert len((await stub.ListOrders(NONE)).orders) == 50
+    return relay
+
+
+def settings_for(port: int, **chosen: Any) -> ClientSettings:
+    return ClientSettings.model_validate({"target": f"127.0.0.1:{port}"} | chosen)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "deflate"])
+async def test_requests_are_compressed_if_the_settings_of_the_client_say_so(
+    ports: Ports, compression: str
+):
+    compressed = await sent(ports, compression=compression)
+    as_it_is = await sent(ports)
+    assert compressed.asked < len(LONG) / 10 < len(LONG) < as_it_is.asked
+
+
+async def sent(ports: Ports, **chosen: Any) -> Relay:
+    relay = Relay(ports.grpc)
+    async with relay.open() as port, connect(settings_for(port, **chosen)) as client:
+        stub: Any = OrderServiceStub(client)
+        with pytest.raises(InvalidArgumentError):
+            await stub.CreateOrder(pb.CreateOrderRequest(sku=LONG))
+    return relay
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_a_large_message_is_refused_also_if_it_is_large_only_when_unpacked(
+    opened, compression: Any
+):
+    async with opened(limits={"message_size": "100KiB"}) as ports, channel(ports) as client:
+        stub: Any = OrderServiceStub(client)
+        large = pb.CreateOrderRequest(sku=LONG * 10)
+        error = await refused(stub.CreateOrder(large, compression=compression))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await stub.ListOrders(NONE)).orders == []
+
+
+async def test_large_metadata_is_refused(opened):
+    async with opened(limits={"metadata_size": "8KiB"}) as ports, channel(ports) as client:
+        stub: Any = OrderServiceStub(client)
+        error = await refused(stub.ListOrders(NONE, metadata=[("a", "x" * 9000)]))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await stub.ListOrders(NONE, metadata=[("a", "x" * 4000)])).orders == []
+
+
+async def test_a_call_too_many_on_one_connection_waits(opened):
+    async with opened(limits={"streams": 2}) as ports, channel(ports) as client:
+        stub: Any = OrderServiceStub(client)
+        watches = [stub.WatchOrders(WATCH) for _ in range(2)]
+        for watch in watches:
+            await watch.read()
+        waiting = stub.ListOrders(NONE)
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        watches[0].cancel()
+        async with asyncio.timeout(5):
+            assert (await waiting).orders == []
+
+
+async def test_one_stream_too_many_of_all_is_refused_and_unary_calls_go_on(opened):
+    bounds = CallSettings(max_streams=1)
+    async with opened(bounds) as ports, channel(ports) as client:
+        stub: Any = OrderServiceStub(client)
+        await stub.WatchOrders(WATCH).read()
+        error = await refused(stub.WatchOrders(WATCH).read())
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert ids(error.trailing_metadata())
+        assert (await stub.ListOrders(NONE)).orders == []
+
+
+async def test_an_old_connection_is_left_and_its_stream_goes_on_for_the_grace(opened):
+    limits = {"connection_age": "200ms", "connection_age_grace": "1s"}
+    async with opened(limits=limits) as ports, channel(ports) as client:
+        stub: Any = OrderServiceStub(client)
+        watch = stub.WatchOrders(WATCH)
+        await watch.read()
+        await asyncio.sleep(0.6)  # older than its age, which grpc varies by a tenth
+        assert not watch.done()
+        await stub.CreateOrder(pb.CreateOrderRequest(sku="tea", quantity=1))  # a new connection
+        assert (await watch.read()).order.sku == "tea"
+        error = await refused(watch.read())
+        assert error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
+async def test_an_idle_connection_is_closed(opened):
+    async with opened(limits={"idle_time": "200ms"}) as ports, channel(ports) as client:
+        await OrderServiceStub(client).ListOrders(NONE)
+        async with asyncio.timeout(5):
+            await client.wait_for_state_change(grpc.ChannelConnectivity.READY)
+
+
+@pytest.mark.parametrize(("allowed", "is_sent_away"), [("1h", True), ("10ms", False)])
+async def test_who_pings_too_often_is_sent_away(opened, allowed: str, is_sent_away: bool):
+    keepalive = {"min_client_interval": allowed}
+    async with opened(keepalive=keepalive) as ports, H2Wire.open(ports.grpc) as wire:
+        wire.begin()
+        for _ in range(10):
+            wire.send(PingFrame(0, b"whatever").serialize())
+            await asyncio.sleep(0.05)
+        with suppress(TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(0.5):
+                await wire.until_goaway()
+    assert (wire.goaway is not None and wire.goaway.error_code == CALM) is is_sent_away
+
+
+def test_grpc_knows_the_name_of_every_option():
+    chosen = options(GrpcSettings(compression="gzip"))
+    chosen += channel_options(ClientSettings(target="a:1", compression="gzip", tls=ClientTls(server_name="a")))
+    library = Path(cygrpc.__file__).read_bytes()
+    assert [name for name, _ in chosen if name.encode() not in library] == []
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_services_are_described_only_if_the_settings_say_so(opened, is_on: bool):
+    asked = iter([ServerReflectionRequest(list_services="")])
+    async with opened(reflection=is_on) as ports, channel(ports) as client:
+        stub: Any = ServerReflectionStub(client)
+        answer = stub.ServerReflectionInfo(asked).read()
+        if is_on:
+            services = (await answer).list_services_response.service
+            assert pb.DESCRIPTOR.package in str(services)
+        else:
+            assert (await refused(answer)).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(("environment", "is_on"), [("development", True), ("production", False)])
+def test_the_settings_say_so_in_development_only(environment: str, is_on: bool):
+    sources = Sources(PACKAGE, CONFIG, environment, variables={})
+    assert load(Settings, sources).settings.grpc.reflection is is_on
