@@ -43,6 +43,11 @@ async def test_a_line_that_is_no_object_names_its_number(rest: RestClient, line)
     assert wrong_fields(await rest.http.post("/orders:quote", content=line)) == ["0"]
 
 
+async def test_a_whole_number_may_be_written_with_a_point(rest: RestClient):
+    answer = await rest.http.post("/orders", json=TEA | {"quantity": 2.0})
+    assert (answer.status_code, answer.text.count('"quantity":2}')) == (201, 1)
+
+
 async def test_the_last_line_needs_no_end_and_a_line_may_end_as_in_windows(rest: RestClient):
     body = json.dumps(TEA).encode()
     answer = await rest.http.post("/orders:import", content=body + b"\r\n" + body)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple, Protocol
 from uuid import uuid4
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from ..runtime.errors import AlreadyExistsError, FieldViolation, NotFoundError
 from ..runtime.validation import Step, checked, dotted
@@ -16,6 +16,12 @@ LARGEST_PAGE = 1000  # orders
 CURRENCY = "EUR"
 DISCOUNT_FROM = 100  # pieces
 DISCOUNT_PERCENT = 10
+
+
+def _whole(value: object) -> object:
+    """Return 2 for 2.0: to JSON Schema, and to the JSON of protobuf, they are one number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 Sku = Annotated[
     str,
@@ -27,7 +33,9 @@ Sku = Annotated[
     ),
 ]
 Quantity = Annotated[
-    int, Field(description="Pieces.", strict=True, ge=1, le=1_000_000, examples=[2])
+    int,
+    Field(description="Pieces.", strict=True, ge=1, le=1_000_000, examples=[2]),
+    BeforeValidator(_whole),
 ]
 IdempotencyKey = Annotated[
     str,

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha.reflection import aio
 from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionRequest,
@@ -52,4 +54,13 @@ async def _until(
             request.cancel()
             stop.cancel()
             return
-        yield message
+        yield _of_service(message)
+
+
+def _of_service(message: ServerReflectionRequest) -> ServerReflectionRequest:
+    """Ask for the service of a method: protobuf's pool finds no file by the method's name."""
+    if message.HasField("file_containing_symbol"):
+        with suppress(KeyError):
+            method = descriptor_pool.Default().FindMethodByName(message.file_containing_symbol)
+            message.file_containing_symbol = method.containing_service.full_name
+    return message
