@@ -8,6 +8,15 @@ BAKED   := .build/order-book
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" --group dev pyproject.toml
 
+# The clients of test-peers; h2spec is the newest that the proxy for Go modules has.
+PEERS        := $(addprefix .build/bin/,grpcurl ghz h2spec protoc-gen-go protoc-gen-go-grpc)
+GRPCURL      := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
+GHZ          := github.com/bojand/ghz/cmd/ghz@v0.120.0
+H2SPEC       := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+GO           := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+GO_GRPC      := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+SCHEMATHESIS := schemathesis==4.32.5
+
 # PYTHON is the interpreter to build on; unless given, the first of these that has what it takes.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -15,7 +24,7 @@ FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 # A virtual environment knows its own path, so one that was moved or copied is made anew.
 MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)" && echo moved)
 
-.PHONY: help demo test test-newest test-pythons lint format lock upgrade names clean moved
+.PHONY: help demo test test-peers test-newest test-pythons lint format lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -24,7 +33,10 @@ demo: .venv/.installed ## two services, one request through both, its one trace 
 	@exec $(BIN)/python demo/run.py
 
 test: lint ## bake; lint, type-check and test what was baked
-	$(PYTEST) -m "not newest and not pythons"
+	$(PYTEST) -m "not newest and not pythons and not peers"
+
+test-peers: .venv/.installed $(PEERS) .build/peers/.installed ## a baked service, and clients that are not ours; needs go and curl
+	$(PYTEST) -m peers
 
 test-newest: .venv/.installed ## the tests of a baked service with the newest version of everything
 	$(PYTEST) -m newest
@@ -66,6 +78,21 @@ clean: ## remove all that was installed or made
 
 .venv/.installed: requirements.lock .venv/.made
 	@$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+.build/bin/grpcurl: MODULE = $(GRPCURL)
+.build/bin/ghz: MODULE = $(GHZ)
+.build/bin/h2spec: MODULE = $(H2SPEC)
+.build/bin/protoc-gen-go: MODULE = $(GO)
+.build/bin/protoc-gen-go-grpc: MODULE = $(GO_GRPC)
+
+$(PEERS):
+	@echo "building $(MODULE)"
+	@GOBIN="$(CURDIR)/.build/bin" go install $(MODULE)
+
+.build/peers/.installed: .venv/.made
+	@rm -rf .build/peers; $(BIN)/python -m venv .build/peers
+	@.build/peers/bin/python -m pip install --quiet $(SCHEMATHESIS)
 	@touch $@
 
 define bake
