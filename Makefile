@@ -24,7 +24,12 @@ FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 # A virtual environment knows its own path, so one that was moved or copied is made anew.
 MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)" && echo moved)
 
-.PHONY: help demo test test-peers test-newest test-pythons lint format lock upgrade names clean moved
+# The newest that runs on Java 17; the slim one keeps spans in memory and has the dashboard.
+ZIPKIN  := 3.6.1
+ZIPJAR  := .build/zipkin-server-slim.jar
+COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
+
+.PHONY: help demo test test-peers test-backends screenshot test-newest test-pythons lint format lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -33,10 +38,18 @@ demo: .venv/.installed ## two services, one request through both, its one trace 
 	@exec $(BIN)/python demo/run.py
 
 test: lint ## bake; lint, type-check and test what was baked
-	$(PYTEST) -m "not newest and not pythons and not peers"
+	$(PYTEST) -m "not backends and not newest and not peers and not pythons"
 
 test-peers: .venv/.installed $(PEERS) .build/peers/.installed ## a baked service, and clients that are not ours; needs go and curl
 	$(PYTEST) -m peers
+
+test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backends in trouble
+	@tools/need.sh prometheus=prometheus
+	$(PYTEST) -m backends -v
+
+screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on the dashboard
+	@tools/need.sh chromium=chromium
+	PYTHONPATH=demo $(BIN)/python tools/screenshot.py docs/zipkin.png
 
 test-newest: .venv/.installed ## the tests of a baked service with the newest version of everything
 	$(PYTEST) -m newest
@@ -93,6 +106,12 @@ $(PEERS):
 .build/peers/.installed: .venv/.made
 	@rm -rf .build/peers; $(BIN)/python -m venv .build/peers
 	@.build/peers/bin/python -m pip install --quiet $(SCHEMATHESIS)
+	@touch $@
+
+$(ZIPJAR): Makefile
+	@tools/need.sh java=default-jre-headless mvn=maven
+	mvn -q -B -C $(COPYJAR) -Dartifact=io.zipkin:zipkin-server:$(ZIPKIN):jar:slim \
+	-DoutputDirectory=.build -Dmdep.stripVersion=true -Dmdep.overWriteReleases=true
 	@touch $@
 
 define bake

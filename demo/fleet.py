@@ -79,6 +79,7 @@ class Running:
             text=True,
             start_new_session=True,  # Ctrl-C is ours; we tell the services
         )
+        self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -90,8 +91,8 @@ class Running:
             raise DemoError(f"{self.name} did not start: {' '.join(self.said[-1:])}")
         return {name: int(port) for name, port in self._ready()[0]["labels"].items()}
 
-    def stop(self) -> None:
-        """Ask it to stop; if it does not, end it."""
+    def stop(self) -> int:
+        """Ask it to stop, and end it if it does not; return its exit status."""
         self._process.terminate()
         try:
             self._process.wait(STOP_S)
@@ -99,6 +100,7 @@ class Running:
             self._process.kill()
             self._process.wait()
         self._reader.join()
+        return self._process.returncode
 
     def _ready(self) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["message"].startswith("ready")]

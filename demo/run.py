@@ -4,8 +4,8 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -54,19 +54,14 @@ def main() -> int:
 def demo(folder: Path, save: Path | None) -> None:
     """Bake, install, start, ask and show; nothing is left running. Raises DemoError."""
     order_book, checkout = installed(folder)
-    with collecting() as collector, ExitStack() as services:
-        with told("starting both on free ports"):
-            first = services.enter_context(running(order_book, settings(collector)))
-            target = f"localhost:{first.ports()['grpc']}"
-            asked = settings(collector) | {"clients.order-book.target": target}
-            second = services.enter_context(running(checkout, asked))
-            ports = second.ports()
-        ask_over_grpc(checkout, f"localhost:{ports['grpc']}", collector)
+    with collecting() as collector, serving(order_book, checkout, collector.endpoint) as services:
+        ports = services[0].ports()
+        ask_over_grpc(checkout, f"localhost:{ports['grpc']}", collector.endpoint)
         trace_id = ask_over_rest(ports["http"])
         spans = spans_of(trace_id, collector)
-    show(trace_id, spans, (second, first))
+    show(trace_id, spans, services)
     if save:
-        logs = {service.name: service.lines for service in (first, second)}
+        logs = {service.name: service.lines for service in services}
         save.write_text(json.dumps({"trace_id": trace_id, "spans": spans, "logs": logs}))
     if problem := problem_of(spans, SERVICES) or " ".join(collector.mistakes):
         raise DemoError(f"the trace is not whole: {problem}")
@@ -88,22 +83,34 @@ def installed(folder: Path) -> tuple[Path, Path]:
     return order_book, checkout
 
 
-def settings(collector: Collector) -> dict[str, Any]:
+@contextmanager
+def serving(order_book: Path, checkout: Path, endpoint: str) -> Iterator[tuple[Running, Running]]:
+    """Keep both services running, checkout first; their spans go to `endpoint`."""
+    with ExitStack() as services:
+        with told("starting both on free ports"):
+            first = services.enter_context(running(order_book, settings(endpoint)))
+            target = {"clients.order-book.target": f"localhost:{first.ports()['grpc']}"}
+            second = services.enter_context(running(checkout, settings(endpoint) | target))
+            second.ports()
+        yield second, first
+
+
+def settings(endpoint: str) -> dict[str, Any]:
     """Return what both services are told on the command line."""
     ports = {f"{section}.port": 0 for section in ("http", "grpc", "management")}
     hosts = {f"{section}.host": "127.0.0.1" for section in ("http", "grpc")}
-    return ports | hosts | spans_to(collector) | {"logs.sinks.console.format": "json"}
+    return ports | hosts | spans_to(endpoint) | {"logs.sinks.console.format": "json"}
 
 
-def spans_to(collector: Collector) -> dict[str, Any]:
-    """Return the settings by which spans get to `collector`."""
-    return {"traces.exporter": "zipkin", "traces.endpoint": collector.endpoint}
+def spans_to(endpoint: str) -> dict[str, Any]:
+    """Return the settings by which spans get to the Zipkin, or stand-in, at `endpoint`."""
+    return {"traces.exporter": "zipkin", "traces.endpoint": endpoint}
 
 
-def ask_over_grpc(checkout: Path, target: str, collector: Collector) -> None:
+def ask_over_grpc(checkout: Path, target: str, endpoint: str) -> None:
     """Send a gRPC request through both services; raises DemoError."""
     print(f"\ngRPC: checkout call {METHOD} '{json.dumps(PURCHASE)}'")
-    sets = [f"--set={key}={value}" for key, value in spans_to(collector).items()]
+    sets = [f"--set={key}={value}" for key, value in spans_to(endpoint).items()]
     print(call(checkout, "call", METHOD, json.dumps(PURCHASE), "--target", target, *sets).strip())
 
 

@@ -1,0 +1,81 @@
+"""A real Zipkin and the demo: REST to checkout, gRPC and a stream on to order-book."""
+
+import json
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from run import SERVICES, ask_over_rest
+from tree import problem_of, service_of
+from zipkin import Span, Zipkin, wait_until
+
+pytestmark = pytest.mark.backends
+
+METHODS = {f"order_book.orders.v1.orderservice/{name}" for name in ("createorder", "quoteorders")}
+
+
+@pytest.fixture(scope="module")
+def spans(server: Zipkin, checkout_port: int) -> list[Span]:
+    """One request's spans, as Zipkin tells them."""
+    trace_id = ask_over_rest(checkout_port)
+    return server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
+
+
+def test_zipkin_shows_one_whole_trace(spans: list[Span]):
+    assert problem_of(spans, SERVICES) == ""
+    assert len({span["traceId"] for span in spans}) == 1
+
+
+def test_the_request_is_the_root_and_the_calls_are_its_children(spans: list[Span]):
+    (root,) = [span for span in spans if "parentId" not in span]
+    assert (service_of(root), root["kind"]) == ("checkout", "SERVER")
+    assert root["name"] == "post /v1/purchases"  # Zipkin writes all names in lower case
+    calls = [span for span in spans if span.get("kind") == "CLIENT"]
+    assert {call["parentId"] for call in calls} == {root["id"]}
+    assert {(service_of(call), call["name"]) for call in calls} == {
+        ("checkout", method) for method in METHODS
+    }
+
+
+def test_each_call_is_answered_below_it_unary_and_streamed(spans: list[Span]):
+    asked = {span["id"]: span["name"] for span in spans if span.get("kind") == "CLIENT"}
+    answered = [span for span in spans if span.get("parentId") in asked]
+    assert {span["parentId"]: span["name"] for span in answered} == asked
+    assert {(service_of(span), span["kind"]) for span in answered} == {("order-book", "SERVER")}
+
+
+def test_a_span_lasts_within_its_parent(spans: list[Span]):
+    by_id = {span["id"]: span for span in spans}
+    for span in spans:
+        parent = by_id.get(span.get("parentId", ""), span)
+        assert 0 < span["duration"] <= parent["duration"], span["name"]
+        assert span["timestamp"] >= parent["timestamp"] - 1000, span["name"]
+
+
+def test_zipkin_knows_who_calls_whom(server: Zipkin, spans: list[Span]):
+    assert spans
+    assert set(server.get("/api/v2/services")) >= SERVICES
+    links = {(link["parent"], link["child"]): link["callCount"] for link in server.links()}
+    assert links["checkout", "order-book"] >= len(METHODS)
+
+
+def test_a_call_that_fails_has_an_error_tag_where_it_failed(server: Zipkin, checkout_port: int):
+    trace_id = refused(checkout_port)
+    spans = server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
+    assert problem_of(spans, SERVICES) == ""
+    failed = {(service_of(s), s["kind"], s["name"]) for s in spans if "error" in s.get("tags", {})}
+    assert ("checkout", "CLIENT", "order_book.orders.v1.orderservice/quoteorders") in failed
+    wait_until(lambda: any(link.get("errorCount") for link in server.links()), 10)
+
+
+def refused(port: int) -> str:
+    """Buy nothing at all, and return the id of the trace."""
+    url = f"http://127.0.0.1:{port}/v1/purchases"
+    body: dict[str, Any] = {"sku": "green-tea", "quantity": 0}
+    headers = {"content-type": "application/json"}
+    with pytest.raises(HTTPError) as refusal:
+        urlopen(Request(url, json.dumps(body).encode(), headers), timeout=10)
+    assert refusal.value.code == 400
+    return str(refusal.value.headers["x-trace-id"])

@@ -1,0 +1,49 @@
+"""Take a picture of the demo's trace on the dashboard of a real Zipkin, in headless Chromium."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from run import SERVICES, ask_over_rest, installed, serving
+from tree import problem_of
+from zipkin import Zipkin, zipkin
+
+TEMPLATE = Path(__file__).parents[1]
+OFFLINE = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
+LOOKS = "--headless --no-sandbox --disable-gpu --disable-quic --hide-scrollbars"
+SETTLE_MS = 15_000  # of the page's own time; the dashboard fetches the trace after it has loaded
+
+
+def main() -> None:
+    """Write the picture to the file that is named on the command line."""
+    with zipkin() as server, serving(*installed(TEMPLATE / ".build/demo"), server.endpoint) as both:
+        port = both[0].ports()["http"]
+        ask_over_rest(port)  # the first request opens the connections
+        trace_id = ask_over_rest(port)
+        server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
+        picture(server, trace_id, Path(sys.argv[1]).resolve())
+
+
+def picture(server: Zipkin, trace_id: str, path: Path) -> None:
+    """Look at one trace in a browser that has never been used before."""
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                "chromium",
+                *OFFLINE.split(),
+                *LOOKS.split(),
+                f"--user-data-dir={profile}",
+                "--window-size=1400,800",
+                f"--virtual-time-budget={SETTLE_MS}",
+                f"--screenshot={path}",
+                f"{server.url}/traces/{trace_id}",
+            ],
+            check=True,
+            stderr=subprocess.DEVNULL,
+            timeout=120,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""A real Zipkin server, its storage in memory: started from its jar on a free port, and asked."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+JAR = Path(__file__).parents[1] / ".build/zipkin-server-slim.jar"  # by `make .build/zipkin...`
+START_S, ANSWER_S = 60, 15
+
+Span = dict[str, Any]
+
+
+class Zipkin:
+    """A started server; `endpoint` takes spans, `url` is its dashboard."""
+
+    def __init__(self, port: int) -> None:
+        self._at = f"http://127.0.0.1:{port}"
+        self.url = f"{self._at}/zipkin"
+        self.endpoint = f"{self._at}/api/v2/spans"
+
+    def get(self, path: str) -> Any:
+        """Return what the API answers; None if it knows no such thing."""
+        try:
+            with urlopen(f"{self._at}{path}", timeout=ANSWER_S) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    def trace(self, trace_id: str, is_whole: Callable[[list[Span]], object]) -> list[Span]:
+        """Return the spans of a trace once it is whole, or those that came in time."""
+        until = time.monotonic() + ANSWER_S
+        while True:
+            spans: list[Span] = self.get(f"/api/v2/trace/{trace_id}") or []
+            if is_whole(spans) or time.monotonic() > until:
+                return spans
+            time.sleep(0.1)
+
+    def links(self) -> list[dict[str, Any]]:
+        """Return which service has called which."""
+        links: list[dict[str, Any]] = self.get(
+            f"/api/v2/dependencies?endTs={time.time_ns() // 1_000_000}"
+        )
+        return links
+
+    def is_up(self) -> bool:
+        """Tell whether it has started."""
+        try:
+            return bool(self.get("/health")["status"] == "UP")
+        except OSError:
+            return False
+
+
+@contextmanager
+def zipkin() -> Iterator[Zipkin]:
+    """Keep a server running; raises TimeoutError."""
+    server = Zipkin(port := free_port())
+    process = subprocess.Popen(
+        ["java", "-Xmx256m", "-jar", str(JAR)],
+        env=os.environ | {"QUERY_PORT": str(port), "STORAGE_TYPE": "mem"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(server.is_up, START_S)
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
+    """Ask ten times a second; raises TimeoutError."""
+    until = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not so after {seconds} s")
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
