@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fleet import bake, make
 from run import installed, serving
 from zipkin import Zipkin, zipkin
 
@@ -14,11 +13,14 @@ FOLDER = Path(__file__).parents[2] / ".build/backends"
 
 
 @pytest.fixture(scope="session")
-def order_book() -> Path:
-    """One service, installed."""
-    project = bake("order-book", FOLDER / "one")
-    make(project, "install")
-    return project
+def pair() -> tuple[Path, Path]:
+    """Both services, installed: order-book, and checkout, which calls it."""
+    return installed(FOLDER)
+
+
+@pytest.fixture(scope="session")
+def order_book(pair: tuple[Path, Path]) -> Path:
+    return pair[0]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +30,7 @@ def server() -> Iterator[Zipkin]:
 
 
 @pytest.fixture(scope="session")
-def checkout_port(server: Zipkin) -> Iterator[int]:
-    """The REST port of checkout, which calls order-book; both send their spans to `server`."""
-    with serving(*installed(FOLDER / "two"), server.endpoint) as (checkout, _):
+def checkout_port(server: Zipkin, pair: tuple[Path, Path]) -> Iterator[int]:
+    """The REST port of checkout, whose calls go on to order-book; both tell `server`."""
+    with serving(*pair, server.endpoint) as (checkout, _):
         yield checkout.ports()["http"]

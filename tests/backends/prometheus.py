@@ -1,0 +1,67 @@
+"""A real Prometheus server that scrapes one target."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from zipkin import free_port, wait_until
+
+START_S, ANSWER_S = 30, 10
+CONFIG = """
+global:
+  scrape_interval: 1s
+scrape_configs:
+  - job_name: service
+    static_configs:
+      - targets: ["{target}"]
+"""
+
+
+class Prometheus:
+    """A started server."""
+
+    def __init__(self, port: int) -> None:
+        self._at = f"http://127.0.0.1:{port}"
+
+    def query(self, expression: str) -> list[float]:
+        """Return the present values, one for each series."""
+        asked = urlencode({"query": expression})
+        with urlopen(f"{self._at}/api/v1/query?{asked}", timeout=ANSWER_S) as answer:
+            series: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        return [float(each["value"][1]) for each in series]
+
+    def is_ready(self) -> bool:
+        """Tell whether it has started."""
+        try:
+            with urlopen(f"{self._at}/-/ready", timeout=ANSWER_S):
+                return True
+        except OSError:
+            return False
+
+
+@contextmanager
+def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
+    """Keep a server running whose data are in `folder`; raises TimeoutError."""
+    config = folder / "prometheus.yml"
+    config.write_text(CONFIG.format(target=target), encoding="utf-8")
+    server = Prometheus(port := free_port())
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(server.is_ready, START_S)
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
