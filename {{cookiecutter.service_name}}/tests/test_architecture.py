@@ -13,7 +13,7 @@ import {{ cookiecutter.__package }} as package
 
 NAME = package.__name__
 SOURCE = Path(package.__file__).parent
-MODULES = [path for path in SOURCE.rglob("*.py") if "_pb2" not in path.stem]
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if "_pb2" not in path.stem)
 FEATURES = {path.parent.name for path in SOURCE.glob("*/domain.py")}
 WEB = {"fastapi", "starlette", "hypercorn", "uvicorn", "granian", "httpx", "h2"}
 RPC = {"grpc", "grpc_status", "google"}
@@ -60,7 +60,7 @@ def within(name: str, parts: set[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
-@pytest.mark.parametrize(("files", "own", "foreign"), RULES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("files", "own", "foreign"), RULES, ids=[rule[0] for rule in RULES])
 def test_a_layer_does_not_reach_across(files, own, foreign):
     paths = [path for path in SOURCE.glob(files) if path in MODULES]
     names = {(path.name, name) for path in paths for name in imported(path)}

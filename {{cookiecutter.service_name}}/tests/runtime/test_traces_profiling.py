@@ -53,7 +53,7 @@ def spin_until(event: threading.Event) -> None:
 async def busy() -> None:
     while True:
         spin(0.005)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)  # or the thread that writes the profile hardly gets its turn
 
 
 async def test_a_profile_shows_what_other_tasks_do():
