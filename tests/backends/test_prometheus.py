@@ -16,7 +16,7 @@ from zipkin import wait_until
 pytestmark = pytest.mark.backends
 
 CALLS = 20
-COUNTED = 'sum({__name__=~"http_server_.*_count",http_route="/v1/orders"})'
+COUNTED = 'sum(http_server_request_duration_seconds_count{http_route="/v1/orders"})'
 
 
 @pytest.fixture
