@@ -22,6 +22,8 @@ from starlette.staticfiles import StaticFiles
 
 import {{ cookiecutter.__package }} as package
 from {{ cookiecutter.__package }}.app import build
+from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
+from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
 from {{ cookiecutter.__package }}.runtime.auth import (
     PUBLIC,
     AuthSettings,
@@ -29,8 +31,9 @@ from {{ cookiecutter.__package }}.runtime.auth import (
     needs,
     principal,
 )
+from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
 from {{ cookiecutter.__package }}.runtime.errors import SettingsError, StartupError
-from {{ cookiecutter.__package }}.runtime.service import Ports
+from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.runtime.settings import Identity, Section, Sources, load
 from {{ cookiecutter.__package }}.settings import Settings
 
@@ -358,6 +361,41 @@ async def said_of_calls(good: str, bad: str, chosen: dict[str, str]) -> str:
         service.terminate()
         await service.exit_status()
     return "\n".join([*service.plain, *map(str, service.lines)])
+
+
+@pytest.mark.parametrize(("is_forwarded", "code"), [(True, "OK"), (False, "UNAUTHENTICATED")])
+async def test_the_next_service_knows_the_caller_only_if_the_token_is_sent_on(
+    serving, settings, issuer, calls, is_forwarded, code
+):
+    headers = {"authorization": f"Bearer {issuer.token(scope='orders:read')}"}
+    async with serving(settings) as last, httpx.AsyncClient(headers=headers) as http:
+        calling = changed(settings, clients={"next": client_of(last, is_forwarded)})
+        async with serving(calling, calling_both) as first:
+            await http.get(f"http://127.0.0.1:{first.http}/rpc")
+            await http.get(f"http://127.0.0.1:{first.http}/rest")
+    assert [(call.transport, call.code) for call in calls[::2]] == [("grpc", code), ("http", code)]
+    assert [str(call.principal) for call in calls[1::2]] == ["alice"] * 2
+
+
+def client_of(ports: Ports, is_forwarded: bool) -> ClientSettings:
+    grpc_port, url = f"127.0.0.1:{ports.grpc}", f"http://127.0.0.1:{ports.http}"
+    return ClientSettings(target=grpc_port, url=url, forward_token=is_forwarded)
+
+
+async def calling_both(service: Service, settings: Settings) -> None:
+    """Add two routes that only hand the question on."""
+    stub: Any = OrderServiceStub(service.client("next"))
+    http = service.http_client("next")
+
+    @service.rest.get("/rpc")
+    async def by_rpc() -> None:
+        await stub.ListOrders(pb.ListOrdersRequest())
+
+    @service.rest.get("/rest")
+    async def by_rest() -> None:
+        await http.get("/v1/orders")
+
+    service.allow({"by_rpc": needs(), "by_rest": needs()})
 
 
 async def test_calls_at_once_do_not_see_each_other(issuer, caller, calls):

@@ -270,6 +270,59 @@ async def test_a_service_that_is_required_decides_about_readiness(
     assert "clients.inventory" in answer.text
 
 
+@pytest.mark.parametrize(("is_there", "status"), [(True, 200), (False, 503)])
+async def test_a_service_that_is_required_over_rest_decides_too(
+    settings: Settings, serving: Callable[..., Any], ports: Ports, is_there: bool, status: int
+):
+    url = f"http://127.0.0.1:{ports.http if is_there else 1}"
+    clients = {"inventory": ClientSettings(url=url, required=True)}
+
+    async def built(service: Service, settings: Settings) -> None:
+        service.http_client("inventory")
+
+    calling = settings.model_copy(update={"clients": clients})
+    async with serving(calling, built) as calling_ports, httpx.AsyncClient(timeout=10) as http:
+        answer = await http.get(f"http://127.0.0.1:{calling_ports.management}/readyz")
+    assert answer.status_code == status
+    assert "clients.inventory" in answer.text
+
+
+class Silent:
+    """A port that says nothing, and knows whether somebody has come and gone."""
+
+    def __init__(self) -> None:
+        self.accepted, self.closed = asyncio.Event(), asyncio.Event()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted.set()
+        await reader.read(-1)
+        writer.close()
+        self.closed.set()
+
+
+async def test_a_client_connects_when_it_is_first_used_and_is_closed_with_the_service(
+    settings: Settings, serving: Callable[..., Any]
+):
+    opened: list[grpc.aio.Channel] = []
+
+    async def built(service: Service, settings: Settings) -> None:
+        opened.extend([service.client("next"), service.client("next")])
+
+    silent = Silent()
+    server = await asyncio.start_server(silent.accept, "127.0.0.1", 0)
+    target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    clients = {"next": ClientSettings(target=target, deadline=timedelta(milliseconds=300))}
+    async with server, serving(settings.model_copy(update={"clients": clients}), built):
+        await asyncio.sleep(0.2)
+        assert not silent.accepted.is_set()
+        with pytest.raises((DeadlineExceededError, UnavailableError)):
+            await soon(OrderServiceStub(opened[0]).GetOrder(UNKNOWN))
+        assert silent.accepted.is_set()
+        assert not silent.closed.is_set()
+    await soon(silent.closed.wait())
+    assert opened[0] is opened[1]
+
+
 async def fail() -> None:
     raise OSError("ill")
 

@@ -63,10 +63,15 @@ def routes() -> Routes:
     return Routes()
 
 
-@pytest.fixture
-def opened(routes: Routes, settings: Settings, serving: Callable[..., Any]) -> Any:
+@pytest.fixture(params=["hypercorn", "uvicorn", "granian"])
+def opened(
+    request: pytest.FixtureRequest,
+    routes: Routes,
+    settings: Settings,
+    serving: Callable[..., Any],
+) -> Any:
     limits = HttpLimits.model_validate({"body_size": "100B"})
-    small = settings.http.model_copy(update={"limits": limits})
+    small = settings.http.model_copy(update={"limits": limits, "server": request.param})
     few = CallSettings(max_concurrent=2, max_streams=1)
     chosen = settings.model_copy(update={"http": small, "calls": few})
 

@@ -12,16 +12,22 @@ from grpc._cython import cygrpc
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from hyperframe.frame import PingFrame
+from pydantic import ValidationError
 
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings
 from {{ cookiecutter.__package }}.runtime.clients.channel import options as channel_options
 from {{ cookiecutter.__package }}.runtime.clients.connect import connect
-from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings, ClientTls
+from {{ cookiecutter.__package }}.runtime.clients.settings import (
+    ClientKeepalive,
+    ClientSettings,
+    ClientTls,
+)
 from {{ cookiecutter.__package }}.runtime.errors import InvalidArgumentError
 from {{ cookiecutter.__package }}.runtime.rpc import GrpcSettings
 from {{ cookiecutter.__package }}.runtime.rpc.options import options
+from {{ cookiecutter.__package }}.runtime.rpc.settings import GrpcKeepalive
 from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.settings import Sources, load
 from {{ cookiecutter.__package }}.settings import Settings
@@ -236,18 +242,29 @@ async def test_who_pings_too_often_is_sent_away(opened, allowed: str, is_sent_aw
     keepalive = {"min_client_interval": allowed}
     async with opened(keepalive=keepalive) as ports, H2Wire.open(ports.grpc) as wire:
         wire.begin()
-        for _ in range(10):
-            wire.send(PingFrame(0, b"whatever").serialize())
-            await asyncio.sleep(0.05)
-        with suppress(TimeoutError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(0.5):
-                await wire.until_goaway()
+        leaving = asyncio.create_task(wire.until_goaway())
+        await ping(wire)
+        await asyncio.wait([leaving], timeout=0.5)
+        leaving.cancel()
     assert (wire.goaway is not None and wire.goaway.error_code == CALM) is is_sent_away
+
+
+async def ping(wire: H2Wire) -> None:
+    for _ in range(10):
+        wire.send(PingFrame(0, b"whatever").serialize())
+        await asyncio.sleep(0.05)
+
+
+def test_clients_ping_no_more_often_than_servers_allow():
+    assert ClientKeepalive().time >= GrpcKeepalive().min_client_interval
+    with pytest.raises(ValidationError):
+        ClientKeepalive(time=GrpcKeepalive().min_client_interval / 2)
 
 
 def test_grpc_knows_the_name_of_every_option():
     chosen = options(GrpcSettings(compression="gzip"))
-    chosen += channel_options(ClientSettings(target="a:1", compression="gzip", tls=ClientTls(server_name="a")))
+    named = ClientTls(server_name="a")
+    chosen += channel_options(ClientSettings(target="a:1", compression="gzip", tls=named))
     library = Path(cygrpc.__file__).read_bytes()
     assert [name for name, _ in chosen if name.encode() not in library] == []
 
