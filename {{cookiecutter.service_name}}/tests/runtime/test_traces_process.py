@@ -1,5 +1,6 @@
 """Traces of the service as a process of its own."""
 
+import socket
 import time
 
 import httpx
@@ -60,3 +61,19 @@ async def test_a_wrong_module_is_a_line_and_status_1():
         assert await service.exit_status() == 1
     assert len(service.plain) == 1
     assert "traces.functions: 'no.such.module'" in service.plain[0]
+
+
+async def test_a_developer_without_a_backend_reads_one_line_that_helps():
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}/api/v2/spans"
+    async with started(traces__exporter="zipkin", traces__endpoint=endpoint) as service:
+        await served(service)
+        line = await service.logged("traces: ")
+        await served(service)
+        service.terminate()
+        assert await service.exit_status() == 0
+    assert endpoint in line["message"]
+    assert "--set traces.exporter=console" in line["message"]
+    assert [said for said in service.lines if said["log.level"] != "info"] == [line]
+    assert service.plain == []
