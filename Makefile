@@ -5,6 +5,8 @@ SERVICE := {{cookiecutter.service_name}}
 BIN     := .venv/bin
 PYTEST  := $(BIN)/python -m pytest
 BAKED   := .build/order-book
+BENCHED := .build/bench/order-book
+BENCH   := $(BENCHED)/.venv/bin/python bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" --group dev pyproject.toml
 
@@ -29,7 +31,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test test-peers test-backends screenshot test-newest test-pythons lint format lock upgrade names clean moved
+.PHONY: help demo test test-peers test-backends screenshot test-newest test-pythons bench cost cost-accept bench-baked bench-tools lint format lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -56,6 +58,18 @@ test-newest: .venv/.installed ## the tests of a baked service with the newest ve
 
 test-pythons: .venv/.installed ## the tests of a baked service on each Python that is found
 	$(PYTEST) -m pythons -v
+
+bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)
+	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python -r bench/requirements.txt
+	$(BENCH)/settings.py $(BENCHED)
+	$(BENCH)/start.py
+	$(BENCH)/table.py
+
+cost: bench-baked bench-tools ## fail if a call has become dearer, in instructions, than was accepted
+	$(BENCH)/cost.py
+
+cost-accept: bench-baked bench-tools ## accept what a call costs now
+	$(BENCH)/cost.py --accept
 
 lint: .venv/.installed ## ruff, on what is not baked
 	$(BIN)/ruff check .
@@ -113,6 +127,16 @@ $(ZIPJAR): Makefile
 	mvn -q -B -C $(COPYJAR) -Dartifact=io.zipkin:zipkin-server:$(ZIPKIN):jar:slim \
 	-DoutputDirectory=.build -Dmdep.stripVersion=true -Dmdep.overWriteReleases=true
 	@touch $@
+
+# What is measured is baked anew each time; its installation is kept.
+
+bench-baked: .venv/.installed
+	@rm -rf $(BENCHED)/src $(BENCHED)/config $(BENCHED)/proto
+	@$(BIN)/cookiecutter --no-input -f -o .build/bench . service_name=order-book >/dev/null
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BENCHED) install
+
+bench-tools:
+	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; }
 
 define bake
 @rm -rf $(BAKED)

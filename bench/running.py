@@ -53,7 +53,7 @@ def wait_until_open(process: subprocess.Popen[bytes], port: int, output: Path) -
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.1)
+        time.sleep(0.02)
     said = output.read_text(errors="replace").strip().splitlines()
     raise BenchError(f"did not start: {' '.join(said[-1:])}")
 
