@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -53,6 +54,10 @@ async def closes_for_ever(service: Service) -> None:
 
 async def blocks_at_the_end(service: Service) -> None:
     service.on_stop(lambda: threading.Event().wait())
+
+
+async def blocks_the_loop(service: Service) -> None:
+    asyncio.get_running_loop().call_later(1, time.sleep, 1)
 
 
 async def closes_badly(service: Service) -> None:

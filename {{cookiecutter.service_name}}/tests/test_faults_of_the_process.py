@@ -69,3 +69,11 @@ async def test_a_resource_that_fails_to_close_does_not_keep_others_open():
         assert "first closed" in messages(service)
         (line,) = service.plain
         assert line.endswith("cannot stop in order: OSError, see the log")
+
+
+async def test_what_blocks_the_loop_is_said_with_its_stack_while_it_does():
+    async with started(*FAULTY, "blocks_the_loop") as service:
+        line = await service.logged("the event loop is blocked")
+        assert line["log.level"] == "warning"
+        service.terminate()
+        assert await service.exit_status() == 0
