@@ -182,4 +182,3 @@ async def test_a_signal_shows_the_stacks_and_the_service_goes_on():
         assert "thread MainThread" in line["message"]
         async with operator(ports) as here:
             assert (await here.get("/readyz")).status_code == 200
-
