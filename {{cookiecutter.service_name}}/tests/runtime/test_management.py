@@ -129,9 +129,10 @@ async def test_probes_and_metrics_are_for_everybody(guarded):
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 async def test_a_page_in_a_browser_cannot_reach_it_by_a_name_of_its_own(ports, method, path):
-    async with operator(ports, host="evil.example") as browser:
-        answer = await browser.request(method, path)
-    assert (answer.status_code, answer.json()["code"]) == (403, "PERMISSION_DENIED")
+    for host in ("evil.example", "localhost.evil.example", "evil_example"):
+        async with operator(ports, host=host) as browser:
+            answer = await browser.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (403, "PERMISSION_DENIED")
 
 
 PEERS = [

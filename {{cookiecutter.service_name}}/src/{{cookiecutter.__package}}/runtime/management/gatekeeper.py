@@ -23,7 +23,7 @@ class Gatekeeper:
             self._ask_for_token(request, self._token)
         elif not _is_here(request.client.host if request.client else ""):
             raise PermissionDeniedError(HERE)
-        elif not _names_here(request.url.hostname or ""):  # a page in a browser, by DNS rebinding
+        elif not _names_here(request):  # a page in a browser, by DNS rebinding
             raise PermissionDeniedError(f"{HERE}; and they have to name it localhost")
 
     def _ask_for_token(self, request: Request, token: bytes) -> None:
@@ -34,8 +34,10 @@ class Gatekeeper:
             raise UnauthenticatedError("that is not management.token")
 
 
-def _names_here(host: str) -> bool:
-    return host == "localhost" or _is_here(host)
+def _names_here(request: Request) -> bool:
+    sent = request.headers.get("host", "")  # not request.url: it mends a host that looks odd
+    host = sent[1:].partition("]")[0] if sent.startswith("[") else sent.partition(":")[0]
+    return host.lower() == "localhost" or _is_here(host)
 
 
 def _is_here(address: str) -> bool:
