@@ -1,4 +1,4 @@
-"""Has a call become dearer? A small fixed run, ours against bare, compared with bench/accepted.json.
+"""Has a call become dearer? A small run of ours and of bare, against accepted.json.
 
 Fails if a ratio has risen by more than 3 %; with --accept, writes down what it is now.
 """

@@ -4,13 +4,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from load import Load, make_load
 from variants import TALK, Variant, environment, python, service
 
+OUTPUT = "output"
 READY_S, STOP_S = 240, 30  # valgrind makes a start fifty times as long
 
 
@@ -28,34 +29,43 @@ class Running:
 @contextmanager
 def running(variant: Variant, under: Sequence[str] = ()) -> Iterator[Running]:
     """Keep `variant` running, by the command `under` if there is one; raises BenchError."""
-    with TemporaryDirectory() as folder, open(Path(folder) / "output", "wb") as output:
+    with TemporaryDirectory() as folder, ExitStack() as stack:
         port = free_port()
-        command = [*under, python(), *variant.command(port)]
-        process = subprocess.Popen(
-            command,
-            cwd=folder if variant.assembly != "ours" else service(),
-            env=environment() | {"BENCH_OUTPUT": folder},
+        process = started(variant, under, port, Path(folder))
+        stack.callback(end, process)
+        wait_until_open(process, port, Path(folder) / OUTPUT)
+        load = stack.enter_context(make_load(TALK[variant.server], port))
+        yield Running(process, load, Path(folder))
+
+
+def started(
+    variant: Variant, under: Sequence[str], port: int, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start it; what it says goes to a file in `folder`."""
+    with open(folder / OUTPUT, "wb") as output:
+        return subprocess.Popen(
+            [*under, python(), *variant.command(port)],
+            cwd=service() if variant.assembly == "ours" else folder,
+            env=environment() | {"BENCH_OUTPUT": str(folder)},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        try:
-            wait_until_open(process, port, Path(output.name))
-            with make_load(TALK[variant.server], port) as load:
-                yield Running(process, load, Path(folder))
-        finally:
-            end(process)
 
 
 def wait_until_open(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
     """Return when something listens on `port`; raises BenchError."""
     until = time.monotonic() + READY_S
-    while time.monotonic() < until and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+    while not is_open(port):
+        if time.monotonic() > until or process.poll() is not None:
+            said = output.read_text(errors="replace").strip().splitlines()
+            raise BenchError(f"did not start: {' '.join(said[-1:])}")
         time.sleep(0.02)
-    said = output.read_text(errors="replace").strip().splitlines()
-    raise BenchError(f"did not start: {' '.join(said[-1:])}")
+
+
+def is_open(port: int) -> bool:
+    """Tell whether something listens on `port`."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

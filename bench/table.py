@@ -5,6 +5,7 @@ Usage: table.py [instructions|processor]
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 from instructions import instructions
 from processor import processor
@@ -18,11 +19,11 @@ CORES = 2
 
 def main() -> int:
     """Print a table for each server; return the exit status."""
+    units = sys.argv[1:] or list(UNITS)
     try:
-        for server in (*REST_SERVERS, "grpc"):
+        for server, unit in product((*REST_SERVERS, "grpc"), units):
             variants = [Variant(assembly, server, ratio) for assembly, ratio in ASSEMBLIES]
-            for unit in sys.argv[1:] or UNITS:
-                show(measured(variants, unit), unit)
+            show(measured(variants, unit), unit)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -66,9 +66,7 @@ async def rpc(port: int, interceptors: tuple[Any, ...] = ()) -> None:
     import grpc.aio
 
     server = grpc.aio.server(interceptors=interceptors)
-    add_OrderServiceServicer_to_server(
-        OrderServicer(Orders(MemoryOrderStore(), 100)), server
-    )
+    add_OrderServiceServicer_to_server(OrderServicer(Orders(MemoryOrderStore(), 100)), server)
     server.add_insecure_port(f"{HOST}:{port}")
     await server.start()
     await asyncio.Event().wait()
