@@ -10,7 +10,7 @@ from running import running
 from variants import Variant, environment, python
 
 RUNS = 5
-LIBRARIES = "fastapi, grpc.aio, hypercorn.asyncio, loguru, opentelemetry.sdk.trace, pydantic_settings, uvloop"
+LIBRARIES = "fastapi, grpc.aio, hypercorn.asyncio, loguru, opentelemetry.sdk, pydantic, uvloop"
 OURS = Variant("ours", "hypercorn")
 
 
