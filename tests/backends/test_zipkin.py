@@ -1,15 +1,17 @@
 """A real Zipkin and the demo: REST to checkout, gRPC and a stream on to order-book."""
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
-from run import SERVICES, ask_over_rest
+from fleet import running
+from run import SERVICES, ask_over_rest, settings
 from tree import problem_of, service_of
-from zipkin import Span, Zipkin, wait_until
+from zipkin import Span, Zipkin, free_port, wait_until
 
 pytestmark = pytest.mark.backends
 
@@ -62,7 +64,7 @@ def test_zipkin_knows_who_calls_whom(server: Zipkin, spans: list[Span]):
 
 
 def test_a_call_that_fails_has_an_error_tag_where_it_failed(server: Zipkin, checkout_port: int):
-    trace_id = refused(checkout_port)
+    trace_id = refused(checkout_port, quantity=0, status=400)
     spans = server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
     assert problem_of(spans, SERVICES) == ""
     failed = {(service_of(s), s["kind"], s["name"]) for s in spans if "error" in s.get("tags", {})}
@@ -70,12 +72,23 @@ def test_a_call_that_fails_has_an_error_tag_where_it_failed(server: Zipkin, chec
     wait_until(lambda: any(link.get("errorCount") for link in server.links()), 10)
 
 
-def refused(port: int) -> str:
-    """Buy nothing at all, and return the id of the trace."""
+def test_a_failed_call_that_was_not_sampled_still_arrives(server: Zipkin, pair: tuple[Path, Path]):
+    nobody = {"clients.order-book.target": f"localhost:{free_port()}", "traces.sample_ratio": 0}
+    with running(pair[1], settings(server.endpoint) | nobody) as alone:
+        trace_id = refused(alone.ports()["http"], quantity=1, status=503)
+        spans = server.trace(trace_id, bool)
+    (span,) = spans
+    assert (service_of(span), span["kind"]) == ("checkout", "SERVER")
+    assert span["name"] == "post /v1/purchases"
+    assert "error" in span["tags"]
+
+
+def refused(port: int, quantity: int, status: int) -> str:
+    """Try to buy, and return the id of the trace."""
     url = f"http://127.0.0.1:{port}/v1/purchases"
-    body: dict[str, Any] = {"sku": "green-tea", "quantity": 0}
+    body: dict[str, Any] = {"sku": "green-tea", "quantity": quantity}
     headers = {"content-type": "application/json"}
     with pytest.raises(HTTPError) as refusal:
         urlopen(Request(url, json.dumps(body).encode(), headers), timeout=10)
-    assert refusal.value.code == 400
+    assert refusal.value.code == status
     return str(refusal.value.headers["x-trace-id"])
