@@ -101,5 +101,6 @@ def secure(installed: Path, run, start: Start) -> Running:
 
 @pytest.fixture(autouse=True)
 def nothing_is_logged_as_an_error(service: Running) -> Iterator[None]:
+    service.errors.clear()
     yield
-    assert service.errors == []
+    assert "".join(service.errors) == ""

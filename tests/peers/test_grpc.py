@@ -46,12 +46,6 @@ def test_the_services_and_methods_are_listed_by_reflection(service):
         )
 
 
-@pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_both_versions_of_reflection_describe_themselves(service, version):
-    described = grpcurl(service, "describe", f"grpc.reflection.{version}.ServerReflection")
-    assert described.returncode == 0, described.stderr
-
-
 def test_a_unary_call_is_answered(service):
     (answer,) = answers(call(service, "CreateOrder", ITEMS[0]).stdout)
     assert answer["order"] == ITEMS[0] | {"id": answer["order"]["id"]}

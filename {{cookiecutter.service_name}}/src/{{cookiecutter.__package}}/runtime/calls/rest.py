@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import DeadlineExceededError, InternalError
@@ -62,7 +63,10 @@ class RestEdge:
             if not exchange.forgives_cancelling():
                 raise
         except Exception as error:
-            await self._refuse(exchange, scope, error)
+            if _tells_of_leaving(error):
+                call.status, call.code = CLIENT_CLOSED_REQUEST, "CANCELLED"
+            else:
+                await self._refuse(exchange, scope, error)
 
     async def _refuse(self, exchange: Exchange, scope: Scope, error: Exception) -> None:
         """Answer `error`, unless an answer has begun: the framework raises what it answered."""
@@ -73,6 +77,11 @@ class RestEdge:
             note_failure(exchange.call, error)
         if not exchange.started:
             await self._dressed(answer)(scope, exchange.receive, exchange.send)
+
+
+def _tells_of_leaving(error: Exception) -> bool:
+    """Tell whether FastAPI only failed to hand on an event after the caller's leaving."""
+    return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
 
 
 def _describe(call: Call, scope: Scope, user_agent: str | None) -> None:

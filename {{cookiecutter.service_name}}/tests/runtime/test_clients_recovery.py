@@ -1,0 +1,69 @@
+"""A caller outlives the service that it calls: it goes on when that one is back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
+from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
+from {{ cookiecutter.__package }}.runtime.clients.connect import connect
+from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
+from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
+from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
+from {{ cookiecutter.__package }}.runtime.errors import UnavailableError
+from {{ cookiecutter.__package }}.runtime.service import Ports
+
+from process import started
+
+Call = Callable[[], Awaitable[object]]
+
+
+async def answered(call: Call) -> None:
+    """Call until there is an answer; until then the service may only be unavailable."""
+    async with asyncio.timeout(20):
+        while await is_unavailable(call):
+            pass
+
+
+async def is_unavailable(call: Call) -> bool:
+    try:
+        await call()
+    except UnavailableError:
+        return True
+    return False
+
+
+async def outlived(call: Call, ports: Ports) -> None:
+    """Call where nobody is any more, then the service that takes its place."""
+    with pytest.raises(UnavailableError):
+        await call()
+    async with started(http__port=str(ports.http), grpc__port=str(ports.grpc)) as second:
+        await second.ports()
+        await answered(call)
+        await call()
+
+
+async def test_grpc_calls_recover_by_themselves():
+    async with started() as first:
+        ports = await first.ports()
+        settings = ClientSettings(target=f"localhost:{ports.grpc}")
+        async with connect(settings, "next") as channel:
+            stub = OrderServiceStub(channel)
+            create = pb.CreateOrderRequest(sku="tea", quantity=1)
+            await stub.CreateOrder(create)
+            first.process.kill()
+            await first.exit_status()
+            await outlived(lambda: stub.CreateOrder(create), ports)
+
+
+async def test_rest_calls_recover_by_themselves():
+    async with started() as first:
+        ports = await first.ports()
+        settings = ClientSettings(target="unused", url=f"http://localhost:{ports.http}")
+        async with HttpClient(Outgoing("next", settings, ())) as http:
+            tea = {"sku": "tea", "quantity": 1}
+            await http.post("/v1/orders", json=tea)
+            first.process.kill()
+            await first.exit_status()
+            await outlived(lambda: http.post("/v1/orders", json=tea), ports)
