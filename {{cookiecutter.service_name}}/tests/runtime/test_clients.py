@@ -569,8 +569,8 @@ async def rest_chain(
 
 async def test_a_deadline_crosses_rest_too(rest_chain: tuple[Chain, str]):
     chain, url = rest_chain
-    until = asyncio.get_running_loop().time() + 0.5
     async with httpx.AsyncClient() as http:
+        until = asyncio.get_running_loop().time() + 0.5
         answer = await soon(
             http.get(url, headers={"grpc-timeout": "500m", "x-request-id": "order-4711"})
         )
