@@ -13,7 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
-from {{ cookiecutter.__package }}.runtime.clients.settings import ClientRetries, ClientSettings
+from {{ cookiecutter.__package }}.runtime.clients.settings import (
+    ClientRetries,
+    ClientSettings,
+)
 from {{ cookiecutter.__package }}.runtime.errors import UnavailableError
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.settings import Settings
