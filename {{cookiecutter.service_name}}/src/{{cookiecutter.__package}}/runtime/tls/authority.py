@@ -35,7 +35,8 @@ class Authority:
         builder = _builder(self._name, self._name, self._key, timedelta(days=DAYS))
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
         builder = builder.add_extension(_usage(**CA_USAGE), True)
-        signed = builder.sign(self._key, hashes.SHA256())
+        known_by = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        signed = builder.add_extension(known_by, False).sign(self._key, hashes.SHA256())
         self.certificate = signed.public_bytes(Encoding.PEM)
 
     def issue(
@@ -47,6 +48,8 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         builder = builder.add_extension(_usage(**USAGE), True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(_BOTH), False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(issuer, False)  # Python 3.13 insists (RFC 5280, 4.2.1.1)
         if alternatives:
             names = [_alternative(text) for text in alternatives]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
