@@ -136,7 +136,7 @@ bench-baked: .venv/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BENCHED) install
 
 bench-tools:
-	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; }
+	@tools/need.sh valgrind=valgrind
 
 define bake
 @rm -rf $(BAKED)

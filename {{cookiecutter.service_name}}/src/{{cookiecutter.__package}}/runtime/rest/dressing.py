@@ -1,16 +1,13 @@
 """What browsers, and readers behind slow lines, need of every answer: CORS and gzip."""
 
-from collections.abc import Callable
-
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp
 
 from ..calls.edge import REQUEST_ID, TRACE_ID
+from ..calls.rest import Dressing
 from .contents import LINES
 from .settings import HttpCors, HttpGzip, HttpSettings
-
-Dressing = Callable[[ASGIApp], ASGIApp]
 
 READABLE = (TRACE_ID, REQUEST_ID, "retry-after")  # else a script in a browser does not see them
 AS_THEY_ARE = (*DEFAULT_EXCLUDED_CONTENT_TYPES, LINES)  # events and lines go out at once
