@@ -1,6 +1,7 @@
 """The process as its operators see it: signals, ports, exit status and one plain line."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -14,8 +15,9 @@ from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
 from {{ cookiecutter.__package }}.runtime.service import Ports
 
-from process import started
+from process import TIMEOUT_S, Service, started
 
+ACTIVE = re.compile(r'server_active_calls{kind="\w+"} 1.0')
 LINE = b'{"sku": "tea", "quantity": 1}\n'
 
 
@@ -58,6 +60,15 @@ async def import_by_grpc(ports: Ports, halves: Halves) -> int:
         return answer.created
 
 
+async def under_way(service: Service, halves: Halves) -> None:
+    """Wait until the service works on the call: what is sent may still be on its way."""
+    await halves.first_is_sent.wait()
+    metrics = f"http://127.0.0.1:{(await service.ports()).management}/metrics"
+    async with asyncio.timeout(TIMEOUT_S), httpx.AsyncClient() as http:
+        while not ACTIVE.search((await http.get(metrics)).text):
+            pass
+
+
 IMPORTS = [import_by_http1, import_by_http2, import_by_grpc]
 Import = Callable[[Ports, Halves], Awaitable[int]]
 
@@ -67,7 +78,7 @@ async def test_a_call_under_way_finishes_after_sigterm(importing: Import):
     async with started() as service:
         halves = Halves()
         call = asyncio.ensure_future(importing(await service.ports(), halves))
-        await halves.first_is_sent.wait()
+        await under_way(service, halves)
         service.terminate()
         await service.logged("SIGTERM")
         halves.go_on.set()
@@ -80,7 +91,7 @@ async def test_a_second_signal_skips_the_waits(importing: Import):
     async with started(lifecycle__grace="20s", lifecycle__drain="3s") as service:
         halves = Halves()
         call = asyncio.ensure_future(importing(await service.ports(), halves))
-        await halves.first_is_sent.wait()
+        await under_way(service, halves)
         service.terminate()
         await service.logged("SIGTERM: stopping")
         service.terminate()
@@ -94,7 +105,7 @@ async def test_a_second_signal_skips_the_waits(importing: Import):
 async def test_a_call_that_outlives_the_grace_is_cut(importing: Import):
     async with started(lifecycle__grace="300ms") as service:
         call = asyncio.ensure_future(importing(await service.ports(), halves := Halves()))
-        await halves.first_is_sent.wait()
+        await under_way(service, halves)
         service.terminate()
         assert await service.exit_status() == 0
         halves.go_on.set()  # a client over HTTP notices the end when it sends the next line
