@@ -4,7 +4,8 @@ from collections.abc import Callable
 from http.client import METHOD_NOT_ALLOWED
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
 from .. import faults
@@ -29,6 +30,23 @@ class Api(FastAPI):
     """
 
     add_security: Callable[[dict[str, Any]], None] | None = None
+
+    def setup(self) -> None:
+        """Leave out the pages about the routes: they come last, as routes are tried in order."""
+
+    def add_pages(self) -> None:
+        """Add the pages about the routes, when all of these are there."""
+        super().setup()
+
+    def include_router(self, router: APIRouter, **options: Any) -> None:
+        """Add the routes of `router`, as they are if there is nothing to add to them.
+
+        FastAPI would look for a route in each router on its own, and twice in the right one.
+        """
+        if options or not all(isinstance(route, APIRoute) for route in router.routes):
+            super().include_router(router, **options)
+        else:
+            self.router.routes.extend(router.routes)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""

@@ -1,11 +1,12 @@
 """The two faces of one FastAPI application: as it is, and with a span around each request."""
 
 from collections.abc import Awaitable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import current
@@ -22,8 +23,9 @@ class Faces(NamedTuple):
 
 def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
     """Return the faces of `api`, to which nothing can be added from now on."""
-    plain = api.build_middleware_stack()
-    vars(api)["build_middleware_stack"] = lambda: plain  # so each middleware exists only once
+    stack = api.build_middleware_stack()
+    vars(api)["build_middleware_stack"] = lambda: stack  # so each middleware exists only once
+    plain = _peeled(stack)
     choose_stable_names()
     FastAPIInstrumentor.instrument_app(
         api,
@@ -43,6 +45,14 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
         return traced(scope, receive, send)
 
     return Faces(answer_plainly, answer_traced)
+
+
+def _peeled(app: Any) -> ASGIApp:
+    """Return `app` without the framework's outermost layers, which do what the edge does too."""
+    while isinstance(app, ServerErrorMiddleware) or type(app).__module__.startswith("fastapi."):
+        app = app.app
+    peeled: ASGIApp = app
+    return peeled
 
 
 def _note(api: FastAPI, scope: Scope) -> None:
