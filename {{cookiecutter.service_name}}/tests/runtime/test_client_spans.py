@@ -68,7 +68,7 @@ def under(traces: Tracing, flag: str) -> Iterator[Call]:
     """Answer a call meanwhile, whose caller has decided about tracing."""
     parent = f"00-{TRACE}-{SPAN}-0{flag}"
     sent = {"traceparent": parent, "baggage": "tenant=acme", "tracestate": "a=b"}
-    call = traces.begin("grpc", sent.get)
+    call = traces.begin("grpc", sent)
     token = current.set(call)
     yield call
     current.reset(token)

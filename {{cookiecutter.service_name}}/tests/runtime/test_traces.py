@@ -44,7 +44,7 @@ def traces(settings: TracesSettings) -> Iterator[Tracing]:
 
 def answer(traces: Tracing, headers: dict[str, str], code="OK", lasts_s=0.1) -> Call:
     """Go through a gRPC call as the edge does."""
-    call = traces.begin("grpc", headers.get)
+    call = traces.begin("grpc", headers)
     call.method, call.peer = "order_book.orders.v1.OrderService/GetOrder", "127.0.0.1:5000"
     call.started_unix_ns = time.time_ns()
     token = current.set(call)
@@ -107,14 +107,14 @@ def test_an_unsampled_call_that_went_well_leaves_nothing(traces, collector):
 def test_a_call_refused_for_lack_of_room_leaves_no_late_span(traces, collector):
     traces.set_sample_ratio(0)
     for status, code in ((503, "RESOURCE_EXHAUSTED"), (503, "UNAVAILABLE")):
-        call = traces.begin("http", {}.get)
+        call = traces.begin("http", {})
         call.method, call.status, call.code = "GET", status, code
         traces.leave_late_span(call)
     assert [span["id"] for span in collector.wait_for_count(1)] == [call.span_id]
 
 
 def test_an_unforeseen_error_is_told_once_in_a_trace(traces, collector):
-    call = traces.begin("grpc", {}.get)
+    call = traces.begin("grpc", {})
     call.method, call.started_unix_ns = "order_book.orders.v1.OrderService/GetOrder", time.time_ns()
     token = current.set(call)
     with suppress(ValueError), traces.opened(call), span("look it up"):

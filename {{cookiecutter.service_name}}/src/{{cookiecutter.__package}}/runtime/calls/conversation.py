@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote
@@ -12,13 +13,13 @@ import grpc
 from ..errors import DeadlineExceededError, InternalError, ServiceError
 from ..faults import details, public
 from ..faults.status import BINARY_STATUS
+from .alarm import EARLY_S
 from .call import Call, current
 from .edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for type checkers only
 
-OK = grpc.StatusCode.OK
-EARLY_S = 0.002  # uvloop counts in milliseconds, so its timers may fire a little early
+OK = "OK"
 NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
 
 
@@ -42,7 +43,10 @@ class RpcParts(NamedTuple):
 
 
 class Conversation:
-    """Opens a call on the way in; on the way out gives it its status and tells the observers."""
+    """Opens a call on the way in; on the way out gives it its status and tells the observers.
+
+    The task that it is made in is cancelled when a unary call has had its time.
+    """
 
     def __init__(
         self,
@@ -53,11 +57,13 @@ class Conversation:
     ) -> None:
         self._parts, self._context, self._is_stream = parts, context, is_stream
         metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
-        self.call = parts.edge.open("grpc", metadata.get)
+        self.call = parts.edge.open("grpc", metadata)
         self.call.method = method
-        self.call.peer = unquote(context.peer().partition(":")[2])
+        self.call.peer = _address(context.peer())
         self.call.user_agent = metadata.get("user-agent")
         self._span: AbstractContextManager[object] | None = None
+        self._task = asyncio.current_task()
+        self._late = False
 
     async def __aenter__(self) -> Call:
         call = self.call
@@ -71,14 +77,27 @@ class Conversation:
             raise
         return call
 
+    def wake(self) -> None:
+        """End the call, as it is late."""
+        self._late = True
+        if self._task is not None:
+            self._task.cancel()
+
     def _begin(self, call: Call) -> None:
         self._context.set_trailing_metadata(self._ids())
-        call.deadline = self._deadline()
+        left, edge = self._context.time_remaining(), self._parts.edge
+        if not self._is_stream:
+            left = edge.timeout if left is None else min(left, edge.timeout)
+        if left is not None:
+            call.deadline = asyncio.get_running_loop().time() + left
         if call.sampled:
             self._span = self._parts.span(call)
             self._span.__enter__()
-        gate = self._parts.edge.gate
-        (gate.admit_stream if self._is_stream else gate.admit)(call)
+        if self._is_stream:
+            edge.gate.admit_stream(call)
+        else:
+            edge.gate.admit(call)
+            edge.alarm.set(self, call.deadline)
 
     async def __aexit__(
         self,
@@ -87,6 +106,7 @@ class Conversation:
         traceback: TracebackType | None,
     ) -> None:
         call = self.call
+        self._parts.edge.alarm.unset(self)
         seen = self._outcome(error)
         try:
             if self._span is not None:
@@ -99,15 +119,15 @@ class Conversation:
 
     def _outcome(self, error: BaseException | None) -> ServiceError | None:
         """Name the end of the call; return the error to answer, None where there is none."""
-        call, late = self.call, self._is_late()
+        call = self.call
+        if self._late and self._task is not None and self._task.uncancel() == 0:
+            error = DeadlineExceededError("not answered in time")
         if error is None or isinstance(error, grpc.aio.AbortError):
             call.code = _name(self._context.code())
             return None
         if is_cut(error):
-            call.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            call.code = "DEADLINE_EXCEEDED" if self._is_late() else "CANCELLED"
             return None
-        if late and isinstance(error, TimeoutError):
-            error = DeadlineExceededError("not answered in time")
         seen = public(error)
         call.code = seen.code
         if isinstance(seen, InternalError):
@@ -126,15 +146,17 @@ class Conversation:
     def _ids(self) -> tuple[tuple[str, str], ...]:
         return (TRACE_ID, self.call.trace_id), (REQUEST_ID, self.call.request_id)
 
-    def _deadline(self) -> float | None:
-        left = self._context.time_remaining()
-        longest = None if self._is_stream else self._parts.edge.timeout
-        known = [seconds for seconds in (left, longest) if seconds is not None]
-        return asyncio.get_running_loop().time() + min(known) if known else None
+
+@lru_cache(maxsize=1024)  # there are fewer connections than calls
+def _address(peer: str) -> str:
+    """Return host and port of what grpc calls a peer, such as ipv6:%5B::1%5D:50051."""
+    return unquote(peer.partition(":")[2])
 
 
 def _name(code: object) -> str:
     """Return the name of what grpc holds as a number, a StatusCode or, for OK, nothing."""
+    if not code:
+        return OK
     if isinstance(code, grpc.StatusCode):
         return code.name
-    return NAMES.get(code, "UNKNOWN") if isinstance(code, int) else OK.name
+    return NAMES.get(code, "UNKNOWN") if isinstance(code, int) else OK

@@ -1,6 +1,5 @@
 """How long a call may take: the caller's wish, in gRPC's syntax, within the service's own bound."""
 
-import asyncio
 import re
 
 from ..errors import FieldViolation, InvalidArgumentError
@@ -10,13 +9,12 @@ TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")  # gRPC over HTTP/2, "Requests",
 SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
-def deadline(asked: str | None, longest: float) -> float:
-    """Return until when, in loop time, a call is of use; raises InvalidArgumentError.
+def time_for(asked: str | None, longest: float) -> float:
+    """Return how long, in seconds, a call is of use; raises InvalidArgumentError.
 
     `asked` is the value of the header grpc-timeout, `longest` is in seconds.
     """
-    seconds = longest if asked is None else min(longest, _seconds(asked))
-    return asyncio.get_running_loop().time() + seconds
+    return longest if asked is None else min(longest, _seconds(asked))
 
 
 def _seconds(asked: str) -> float:

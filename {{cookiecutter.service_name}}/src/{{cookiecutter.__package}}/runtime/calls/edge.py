@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from loguru import logger
 
+from .alarm import Alarm
 from .call import Call, Observer, Transport
 from .gate import Gate
 
-Header = Callable[[str], str | None]
-Begin = Callable[[Transport, Header], Call]
+Headers = Mapping[str, str]  # by lower-case name
+Begin = Callable[[Transport, Headers], Call]
 
 REQUEST_ID = "x-request-id"
 TRACE_ID = "x-trace-id"
@@ -21,21 +22,24 @@ LONGEST_REQUEST_ID = 128  # characters; a longer one is not the caller's to choo
 class Edge(NamedTuple):
     """The parts that the edges of both transports share.
 
-    `begin` decides about the trace and returns the call; `observers` hear of each ended call;
-    `timeout` is the longest time, in seconds, until a unary call is answered.
+    `begin` decides about the trace and returns the call, for which it needs the headers `reads`;
+    `observers` hear of each ended call; `timeout` is the longest time, in seconds, until a unary
+    call is answered.
     """
 
     begin: Begin
+    reads: Collection[str]
     observers: Sequence[Observer]
     gate: Gate
+    alarm: Alarm
     timeout: float
 
-    def open(self, transport: Transport, header: Header) -> Call:
-        """Return the call that `header` (lower-case name to value) announces, its clock running."""
-        call = self.begin(transport, header)
+    def open(self, transport: Transport, headers: Headers) -> Call:
+        """Return the call that `headers` announce, its clock running."""
+        call = self.begin(transport, headers)
         call.started_unix_ns = time.time_ns()
         call.started_ns = time.perf_counter_ns()
-        asked = header(REQUEST_ID)
+        asked = headers.get(REQUEST_ID)
         call.request_id = asked if asked and _is_sane(asked) else call.trace_id
         return call
 

@@ -1,32 +1,43 @@
 """One HTTP request and its answer: what is read, what is written, and whether anybody listens."""
 
 import asyncio
+import math
 from collections.abc import Awaitable
 
 from starlette.types import Message, Receive, Send
 
+from .alarm import EARLY_S
 from .call import Call
-from .edge import REQUEST_ID, TRACE_ID
-from .gate import Gate
+from .edge import REQUEST_ID, TRACE_ID, Edge
 
 WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
 BODILESS = frozenset({204, 304})
+TRACE_ID_NAME, REQUEST_ID_NAME = TRACE_ID.encode(), REQUEST_ID.encode()
 
 
 class Exchange:
-    """Stands between server and application; `gone` turns true when the caller hangs up."""
+    """Stands between server and application, and cancels the task that it is made in.
 
-    def __init__(self, call: Call, gate: Gate, receive: Receive, send: Send) -> None:
+    That happens when the deadline has passed (`late`), or when the caller hangs up (`gone`).
+    """
+
+    def __init__(self, call: Call, edge: Edge, receive: Receive, send: Send) -> None:
         self.call = call
-        self.started = self.gone = False
-        self._gate, self._receive, self._send = gate, receive, send
+        self.started = self.gone = self.late = False
+        self._gate, self._alarm, self._receive, self._send = edge.gate, edge.alarm, receive, send
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task(self._loop)
-        self._body_read = self._reading = False
+        self._body_read = self._reading = self._watching = self._cancelled = False
+        self._until = math.inf
         self._ahead: asyncio.Task[Message] | None = None
         self._left: asyncio.Task[Message] | None = None
-        self._timer = self._loop.call_later(WATCH_AFTER_S, self._watch)
-        self.limit: asyncio.Timeout | None = None
+
+    def open(self, seconds: float) -> None:
+        """Begin the call, which has so long; raises OverloadedError."""
+        now = self._loop.time()
+        self.call.deadline = self._until = now + seconds
+        self._alarm.set(self, min(self._until, now + WATCH_AFTER_S))
+        self._gate.admit(self.call)
 
     async def receive(self) -> Message:
         """Hand on the next part of the body, then what tells that the caller has gone."""
@@ -50,57 +61,67 @@ class Exchange:
 
     def close(self) -> None:
         """Stop watching the caller."""
-        self._timer.cancel()
-        for task in filter(None, (self._ahead, self._left)):
-            task.cancel()
+        self._alarm.unset(self)
+        if self._ahead is not None:
+            self._ahead.cancel()
+        if self._left is not None:
+            self._left.cancel()
 
-    def forgives_cancelling(self) -> bool:
-        """Tell whether it was the caller's leaving that cancelled the call, and take that back."""
-        if self.gone and self._task is not None:
-            self._task.uncancel()
-        return self.gone
+    def takes_back_cancelling(self) -> bool:
+        """Tell whether nobody but us has cancelled the call, and take that back."""
+        ours = self.late or self.gone
+        return ours and self._task is not None and self._task.uncancel() == 0
 
-    def is_late(self) -> bool:
-        """Tell whether the deadline has ended the call."""
-        return self.limit is not None and self.limit.expired()
+    def wake(self) -> None:
+        """End the call if it is late, else see whether its caller is still there."""
+        if self._loop.time() >= self._until - EARLY_S:
+            self.late = not self.gone
+            self._cancel()
+        elif not self._watching:
+            self._watch()
 
     def _start(self, message: Message) -> None:
         call, headers = self.call, message.setdefault("headers", [])
         if self._is_stream(message["status"], headers):
             self._gate.admit_stream(call)
-            if self.limit is not None:
-                self.limit.reschedule(None)
+            self._until = math.inf
         self.started = True
         call.status = message["status"]
         message["headers"] = [
             *headers,
-            (TRACE_ID.encode(), call.trace_id.encode()),
-            (REQUEST_ID.encode(), call.request_id.encode()),
+            (TRACE_ID_NAME, call.trace_id.encode()),
+            (REQUEST_ID_NAME, call.request_id.encode()),
         ]
 
     def _is_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
         if self.call.method == "HEAD" or status in BODILESS:
             return False
-        return all(name != b"content-length" for name, _ in headers)
+        return b"content-length" not in dict(headers)
 
     def _watch(self) -> None:
         """Cancel the call when its caller hangs up, also where nobody reads the body."""
+        again = math.inf
         if self._body_read:
-            self._until_left().add_done_callback(self._cancel)
+            self._watch_until_left()
         elif self._reading or self._ahead:  # whoever reads hears of it
-            self._timer = self._loop.call_later(WATCH_AFTER_S, self._watch)
+            again = self._loop.time() + WATCH_AFTER_S
         else:
             self._ahead = self._loop.create_task(_awaited(self._receive))
             self._ahead.add_done_callback(self._look)
+        self._alarm.set(self, min(self._until, again))
+
+    def _watch_until_left(self) -> None:
+        self._watching = True
+        self._until_left().add_done_callback(self._leave)
 
     def _look(self, ahead: asyncio.Task[Message]) -> None:
         """See whether the part of the body that came before anybody asked for it is one."""
         if ahead.cancelled() or ahead.exception():
             return
         if ahead.result()["type"] == "http.disconnect":
-            self._cancel(ahead)
+            self._leave(ahead)
         elif _is_last(ahead.result()):
-            self._until_left().add_done_callback(self._cancel)
+            self._watch_until_left()
         else:
             self._watch()
 
@@ -109,9 +130,14 @@ class Exchange:
             self._left = self._loop.create_task(_awaited(self._receive))
         return self._left
 
-    def _cancel(self, left: asyncio.Task[Message]) -> None:
-        if not left.cancelled() and self._task is not None:
-            self.gone = True
+    def _leave(self, left: asyncio.Task[Message]) -> None:
+        if not left.cancelled():
+            self.gone = not self.late
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._task is not None and not self._cancelled:
+            self._cancelled = True
             self._task.cancel()
 
 

@@ -9,12 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..errors import DeadlineExceededError, InternalError
 from ..faults import code_of, problem, public
 from .call import Call, current
-from .deadline import GRPC_TIMEOUT, deadline
-from .edge import Edge, note_failure
+from .deadline import GRPC_TIMEOUT, time_for
+from .edge import REQUEST_ID, Edge, is_cut, note_failure
 from .exchange import Exchange
 
 Dressing = Callable[[ASGIApp], ASGIApp]
 
+USER_AGENT = "user-agent"
 CLIENT_CLOSED_REQUEST = 499  # nginx' number, for logs and metrics: nobody is left to read it
 
 
@@ -27,51 +28,54 @@ class RestEdge:
     def __init__(self, edge: Edge, plain: ASGIApp, traced: ASGIApp, dressed: Dressing) -> None:
         self._edge, self._plain, self._traced = edge, dressed(plain), dressed(traced)
         self._dressed = dressed
+        reads = (*edge.reads, REQUEST_ID, GRPC_TIMEOUT, USER_AGENT)
+        self._reads = {name.encode(): name for name in reads}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._plain(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-
-        def header(name: str) -> str | None:
-            value = headers.get(name.encode())
-            return None if value is None else value.decode("latin-1")
-
-        call = self._edge.open("http", header)
-        _describe(call, scope, header("user-agent"))
+        headers = self._headers(scope)
+        call = self._edge.open("http", headers)
+        _describe(call, scope, headers.get(USER_AGENT))
         token = current.set(call)
-        exchange = Exchange(call, self._edge.gate, receive, send)
+        exchange = Exchange(call, self._edge, receive, send)
         try:
-            await self._answer(exchange, scope, header(GRPC_TIMEOUT))
+            exchange.open(time_for(headers.get(GRPC_TIMEOUT), self._edge.timeout))
+            app = self._traced if call.sampled else self._plain
+            await app(scope, exchange.receive, exchange.send)
+        except (asyncio.CancelledError, Exception) as error:
+            await self._end(exchange, scope, error)
         finally:
             exchange.close()
             _conclude(call, scope)
             self._edge.close(call)
             current.reset(token)
 
-    async def _answer(self, exchange: Exchange, scope: Scope, asked: str | None) -> None:
-        call = exchange.call
-        try:
-            call.deadline = deadline(asked, self._edge.timeout)
-            self._edge.gate.admit(call)
-            async with asyncio.timeout_at(call.deadline) as exchange.limit:
-                app = self._traced if call.sampled else self._plain
-                await app(scope, exchange.receive, exchange.send)
-        except asyncio.CancelledError:
-            call.status, call.code = CLIENT_CLOSED_REQUEST, "CANCELLED"
-            if not exchange.forgives_cancelling():
-                raise
-        except Exception as error:
-            if _tells_of_leaving(error):
-                call.status, call.code = CLIENT_CLOSED_REQUEST, "CANCELLED"
-            else:
-                await self._refuse(exchange, scope, error)
+    def _headers(self, scope: Scope) -> dict[str, str]:
+        """Return what we read of the headers; of several with one name the last."""
+        reads = self._reads
+        return {
+            reads[name]: value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in reads
+        }
 
-    async def _refuse(self, exchange: Exchange, scope: Scope, error: Exception) -> None:
+    async def _end(self, exchange: Exchange, scope: Scope, error: BaseException) -> None:
+        """Do what an error asks for; raises CancelledError if that is not the call's own end."""
+        if exchange.takes_back_cancelling():
+            error = DeadlineExceededError("not answered in time") if exchange.late else error
+        elif isinstance(error, asyncio.CancelledError):
+            _note_leaving(exchange.call)
+            raise error
+        if is_cut(error) or _tells_of_leaving(error):
+            _note_leaving(exchange.call)
+        else:
+            await self._refuse(exchange, scope, error)
+
+    async def _refuse(self, exchange: Exchange, scope: Scope, error: BaseException) -> None:
         """Answer `error`, unless an answer has begun: the framework raises what it answered."""
-        late = DeadlineExceededError("not answered in time")
-        seen = late if exchange.is_late() else public(error)
+        seen = public(error)
         answer = problem(seen)
         if isinstance(seen, InternalError):
             note_failure(exchange.call, error)
@@ -79,9 +83,13 @@ class RestEdge:
             await self._dressed(answer)(scope, exchange.receive, exchange.send)
 
 
-def _tells_of_leaving(error: Exception) -> bool:
+def _tells_of_leaving(error: BaseException) -> bool:
     """Tell whether FastAPI only failed to hand on an event after the caller's leaving."""
     return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
+
+
+def _note_leaving(call: Call) -> None:
+    call.status, call.code = CLIENT_CLOSED_REQUEST, "CANCELLED"
 
 
 def _describe(call: Call, scope: Scope, user_agent: str | None) -> None:

@@ -1,6 +1,5 @@
 """The edge of gRPC: wraps each method once, when it is added, around its four kinds."""
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -52,7 +51,7 @@ def _answering(
 
     async def answer_once(request: Any, context: Context) -> bytes:
         conversation = Conversation(parts, name, context, is_stream)
-        async with conversation as call, asyncio.timeout_at(call.deadline):
+        async with conversation:
             return encode(await behaviour(decode(request), context))
 
     async def answer_often(request: Any, context: Context) -> AsyncIterator[Any]:

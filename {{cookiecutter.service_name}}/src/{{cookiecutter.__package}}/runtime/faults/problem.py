@@ -17,6 +17,7 @@ from .public import public
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+FIRST_ERROR, FIRST_SERVER_ERROR = 400, 500  # as plain numbers: asked of each call
 CLIENT_CLOSED_REQUEST = 499  # nginx' number; no caller is left to read it, logs and metrics are
 
 CODES = {  # what a refusal of the framework itself is called
@@ -67,9 +68,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def code_of(status: int) -> str:
     """Return the name from google/rpc/code.proto that comes nearest to an HTTP status."""
-    if status < HTTPStatus.BAD_REQUEST:
+    if status < FIRST_ERROR:
         return "OK"
-    server_side = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    server_side = status >= FIRST_SERVER_ERROR
     return CODES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")
 
 

@@ -61,23 +61,35 @@ def line_of(call: Call, common: bytes) -> Line:
         f',"message":{part.quoted_message},"log.logger":"{LOGGER}"'
         f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
         f',"event.code":"{call.code}","event.outcome":"{found.outcome}"'
-        f',"event.duration":{call.duration_ns},"http.request.id":{quoted(call.request_id)}'
+        f',"event.duration":{call.duration_ns},"http.request.id":{_request_id(call)}'
         f',"http.request.body.bytes":{call.received_bytes}'
         f',"http.response.body.bytes":{call.sent_bytes}'
-        f',"user_agent.original":{quoted(call.user_agent)}'
     )
-    line.json = f"{start}{_of_caller(call)}{part.fields}".encode() + common
+    caller = _of_caller(call.peer, call.user_agent)
+    if call.principal is not None:
+        caller += f',"user.name":{quoted(str(call.principal))}'
+    line.json = f"{start}{caller}{part.fields}".encode() + common
     return line
 
 
-def _of_caller(call: Call) -> str:
-    address, _, port = call.peer.rpartition(":")
-    caller = f',"client.address":{quoted(address.strip("[]") or call.peer)}'
+def _request_id(call: Call) -> str:
+    own = call.request_id == call.trace_id
+    return f'"{call.request_id}"' if own else quoted(call.request_id)
+
+
+def _of_caller(peer: str, user_agent: str | None) -> str:
+    known = len(user_agent or "") <= LONGEST_KEPT
+    return (_caller_part if known else _caller_part.__wrapped__)(peer, user_agent)
+
+
+@lru_cache(maxsize=1024)
+def _caller_part(peer: str, user_agent: str | None) -> str:
+    """Return who called; there are fewer connections than calls."""
+    address, _, port = peer.rpartition(":")
+    caller = f',"client.address":{quoted(address.strip("[]") or peer)}'
     if port.isdecimal():
         caller += f',"client.port":{port}'
-    if call.principal is not None:
-        caller += f',"user.name":{quoted(str(call.principal))}'
-    return caller
+    return f'{caller},"user_agent.original":{quoted(user_agent)}'
 
 
 def _of_http(call: Call) -> Part:

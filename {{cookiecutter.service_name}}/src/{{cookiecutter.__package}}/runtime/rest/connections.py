@@ -79,6 +79,8 @@ class Connections:
     async def end(self, grace: float) -> None:
         """Let what is under way finish for `grace` seconds, then cut it; may be called again."""
         self.ending = True
+        for task in (*self._tasks, *self._handlers):
+            task.add_done_callback(self._note_end)
         steps = ((self._retire, grace), (self._cancel, CUT_S), (self._abort, CUT_S))
         for step, patience in steps:
             step()
@@ -108,7 +110,8 @@ class Connections:
     def _follow(self, task: asyncio.Task[Any], among: set[asyncio.Task[Any]]) -> None:
         among.add(task)
         task.add_done_callback(among.discard)
-        task.add_done_callback(self._note_end)
+        if self.ending:
+            task.add_done_callback(self._note_end)
 
     def _note_end(self, _: asyncio.Task[Any]) -> None:
         self._fewer.set()

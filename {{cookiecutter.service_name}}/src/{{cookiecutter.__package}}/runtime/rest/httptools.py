@@ -2,8 +2,9 @@
 
 import asyncio
 import math
-from functools import partial
+from collections.abc import Awaitable
 from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
+from itertools import chain
 from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -90,7 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request; raises HeadTooLargeError."""
-        size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+        size = sum(map(len, chain.from_iterable(self.headers))) + len(self.url)
         if size > self._connections.limits.header_size:
             self._refuse_head()
             raise HeadTooLargeError
@@ -127,27 +128,34 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._connections.handle(cycle.run_asgi(partial(_answer, cycle, app)))
+        answering = _Answering(cycle, app)
+        answering.handler = self._connections.handle(cycle.run_asgi(cast(Any, answering)))
 
 
-async def _answer(
-    cycle: RequestResponseCycle, app: ASGIApp, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Run `app` until it has answered, or is cut."""
-    handler = asyncio.current_task()
+class _Answering:
+    """Runs an application until it has answered, or is cut."""
 
-    async def respond(message: Message) -> None:
-        if cycle.disconnected and handler is not None:
-            handler.cancel()  # it still answers, although its client has gone
-            await asyncio.sleep(0)
-        if cycle.more_body:
-            cycle.keep_alive = True  # else uvicorn would close at once, and destroy the answer
-        await send(message)
+    def __init__(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+        self._cycle, self._app = cycle, app
+        self.handler: asyncio.Task[None] | None = None
 
-    try:
-        await app(scope, receive, respond)
-    except asyncio.CancelledError:
-        await _break_off(cycle, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._send = send
+        try:
+            await self._app(scope, receive, self._respond)
+        except asyncio.CancelledError:
+            await _break_off(self._cycle, send)
+
+    def _respond(self, message: Message) -> Awaitable[None]:
+        if self._cycle.more_body:
+            self._cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
+        return self._give_up() if self._cycle.disconnected else self._send(message)
+
+    async def _give_up(self) -> None:
+        """End a handler that still answers, although its client has gone."""
+        if self.handler is not None:
+            self.handler.cancel()
+        await asyncio.sleep(0)
 
 
 async def _break_off(cycle: RequestResponseCycle, send: Send) -> None:

@@ -1,8 +1,7 @@
 """Bounds of a request that every server needs: they stand between the edge and the framework."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from http.client import BAD_REQUEST, METHOD_NOT_ALLOWED
-from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,13 +12,8 @@ from .settings import HttpLimits
 
 STREAM = b"application/jsonl"  # read and answered line by line, for as long as both sides like
 
-
-class _Framing(NamedTuple):
-    """How the body of a request is marked off; a stream has no end that anybody knows yet."""
-
-    length: int | None
-    coded: bool
-    stream: bool
+LENGTH, CODING, TYPE = b"content-length", b"transfer-encoding", b"content-type"
+FRAMING = frozenset((LENGTH, CODING, TYPE))  # what says how the body of a request is marked off
 
 
 def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
@@ -29,8 +23,8 @@ def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        head = _framing(scope["headers"])
-        body = Body(limits, receive, send, stream=head.stream)
+        head = {name: value for name, value in scope["headers"] if name in FRAMING}
+        body = Body(limits, receive, send, stream=_is_stream(head))
         body.refusal = _refusal(scope["method"], head, limits)
         if body.refusal is None:
             await body.read_by(app, scope)
@@ -40,27 +34,20 @@ def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
     return bounded
 
 
-def _refusal(method: str, head: _Framing, limits: HttpLimits) -> HTTPException | None:
+def _is_stream(head: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the body has no end that anybody knows yet."""
+    return bool(head) and head.get(TYPE, b"").startswith(STREAM) and LENGTH not in head
+
+
+def _refusal(method: str, head: Mapping[bytes, bytes], limits: HttpLimits) -> HTTPException | None:
     """Return what is wrong with a request before anything of its body is read."""
     if method == "CONNECT":
         return HTTPException(METHOD_NOT_ALLOWED, "this is not a proxy")
-    if head.length is None:
+    if LENGTH not in head:
         return None
-    if head.coded:  # RFC 9112, 6.1: an attempt to hide a second request
+    if CODING in head:  # RFC 9112, 6.1: an attempt to hide a second request
         return HTTPException(BAD_REQUEST, "both content-length and transfer-encoding")
-    return too_large(limits) if head.length > limits.body_size else None
-
-
-def _framing(headers: Iterable[tuple[bytes, bytes]]) -> _Framing:
-    length, coded, stream = None, False, False
-    for name, value in headers:
-        if name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            coded = True
-        elif name == b"content-type":
-            stream = value.startswith(STREAM)
-    return _Framing(length, coded, stream and length is None)
+    return too_large(limits) if int(head[LENGTH]) > limits.body_size else None
 
 
 async def _answer(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,6 +10,7 @@ import httpx
 
 from ..auth import Needs
 from ..auth.auth import Auth
+from ..calls.alarm import Alarm
 from ..calls.call import Observer
 from ..calls.conversation import RpcParts
 from ..calls.edge import Edge
@@ -55,9 +56,8 @@ class Service:
         readings = Readings(self._gate.counts, logs.dropped, tracing.dropped)
         self._metrics = Metrics(settings.metrics, readings)
         is_metered = settings.metrics.enabled
-        metered = [self._metrics.observe] if is_metered else []
-        timeout = settings.calls.timeout.total_seconds()
-        self._edge = Edge(tracing.begin, (*observers, *metered), self._gate, timeout)
+        observers = (*observers, *([self._metrics.observe] if is_metered else []))
+        self._edge = _edge(settings, tracing, observers, self._gate)
         self._auth = Auth(settings.auth)
         parts = RpcParts(self._edge, tracing.opened, settings.service.name, self._auth.rpc)
         self.rest = create_api(settings.service)
@@ -118,6 +118,7 @@ class Service:
             await stack.enter_async_context(self._resources)
             await stack.enter_async_context(self._auth.running())
             await build(self)
+            self.rest.add_pages()
             self._auth.protect(self.rest, self.rpc.methods)
             servers = Servers(self._stop)
             stack.push_async_callback(self._end_calls, servers)
@@ -149,3 +150,10 @@ class Service:
             end()
         await servers.close(waits.grace.total_seconds())
         self._stage = "resources"
+
+
+def _edge(
+    settings: RuntimeSettings, tracing: Tracing, observers: Sequence[Observer], gate: Gate
+) -> Edge:
+    timeout = settings.calls.timeout.total_seconds()
+    return Edge(tracing.begin, tracing.reads, observers, gate, Alarm(), timeout)

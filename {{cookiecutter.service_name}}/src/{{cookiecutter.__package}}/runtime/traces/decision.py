@@ -1,13 +1,14 @@
 """The first thing that happens to a call: its ids, and whether it is traced."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import getrandbits
 
 from ..calls.call import Call, Transport
-from .headers import Get, Parent, read_b3, read_traceparent
+from .headers import B3, W3C, Get, Parent, read_b3, read_traceparent
 
 LOW_64_BITS = (1 << 64) - 1
 READERS = {"tracecontext": read_traceparent, "b3": read_b3, "b3multi": read_b3}
+HEADERS = {"tracecontext": W3C, "b3": B3, "b3multi": B3}
 
 
 class Decision:
@@ -17,6 +18,7 @@ class Decision:
         self.set_ratio(ratio)
         self._readers = list(dict.fromkeys(READERS[p] for p in propagators if p in READERS))
         self._carries_state = "tracecontext" in propagators
+        self.reads = frozenset(name for p in propagators for name in HEADERS.get(p, ()))
 
     def set_ratio(self, ratio: float) -> None:
         """Trace this part of the calls from now on, 0 to 1."""
@@ -34,16 +36,16 @@ class Decision:
                 return parent
         return None
 
-    def begin(self, transport: Transport, get: Get) -> Call:
+    def begin(self, transport: Transport, headers: Mapping[str, str]) -> Call:
         """Return a call with its ids, made of one draw."""
         bits = getrandbits(192)
         ids = f"{bits:048x}"
         call = Call(transport, ids[:32], ids[32:])
-        parent = self.parent(get)
+        parent = None if self.reads.isdisjoint(headers) else self.parent(headers.get)
         if parent is None:
             call.sampled = self.chooses(bits >> 64)
         else:
-            self._follow(call, parent, get)
+            self._follow(call, parent, headers.get)
         return call
 
     def _follow(self, call: Call, parent: Parent, get: Get) -> None:

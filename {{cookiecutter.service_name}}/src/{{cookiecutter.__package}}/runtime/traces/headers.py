@@ -8,6 +8,8 @@ Get = Callable[[str], str | None]  # the value of a header by its lower-case nam
 HEX = frozenset("0123456789abcdef")
 TRACE_ID, SPAN_ID, FLAGS, VERSION = 32, 16, 2, 2  # digits
 TRACEPARENT_PARTS = 4
+W3C = ("traceparent", "tracestate")
+B3 = ("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags")
 B3_SAMPLED = {"1": True, "d": True, "true": True, "0": False, "false": False}
 
 

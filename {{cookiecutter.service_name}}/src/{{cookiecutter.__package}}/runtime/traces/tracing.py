@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 
 from loguru import logger
@@ -21,7 +21,6 @@ from ..settings import Identity
 from .automatic import automatic
 from .decision import Decision
 from .export import Outbox, make_outbox
-from .headers import Get
 from .in_force import in_force
 from .propagation import Propagator
 from .provider import Spans, above, make_provider, opening, resource_of
@@ -31,6 +30,7 @@ from .server_span import server_span
 from .settings import TracesSettings
 from .variables import bounds, not_honoured
 
+BAGGAGE = "baggage"
 SCOPE = InstrumentationScope("runtime.traces", "")
 
 
@@ -61,12 +61,17 @@ class Tracing:
         self._keeps_errors = settings.keep_errors
         self._slow_ns = settings.keep_slower_than.total_seconds() * 1e9
 
-    def begin(self, transport: Transport, get: Get) -> Call:
-        """Return the call that these headers announce; `get` takes lower-case names."""
-        carried = self.propagator.luggage(get, Context())
-        if carried:  # each call has a task of its own, so nobody else sees this context
-            otel.attach(carried)
-        return self._decision.begin(transport, get)
+    @property
+    def reads(self) -> frozenset[str]:
+        """The headers, in lower case, that `begin` has to be given."""
+        return self._decision.reads | {BAGGAGE}
+
+    def begin(self, transport: Transport, headers: Mapping[str, str]) -> Call:
+        """Return the call that these headers, by lower-case name, announce."""
+        if BAGGAGE in headers:
+            carried = self.propagator.luggage(headers.get, Context())
+            otel.attach(carried)  # nobody else sees it: each call has a task of its own
+        return self._decision.begin(transport, headers)
 
     def open(self, call: Call) -> Opened:
         """Start the server span of a sampled gRPC call and make it the current one."""
