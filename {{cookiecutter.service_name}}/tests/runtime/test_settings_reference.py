@@ -40,6 +40,7 @@ def test_the_reference_tells_default_unit_and_meaning():
     text = reference(Sample)
     assert '# Bytes.\n# a size, such as "4MiB"\n#body = "1MiB"\n' in text
     assert "# Port.\n# a whole number; at least 0; at most 65535\n#port = 50051\n" in text
+    assert "#ratio = 1.0\n" in text
     assert '# File.\n# text; required\n#certificate = ""\n' in text
 
 

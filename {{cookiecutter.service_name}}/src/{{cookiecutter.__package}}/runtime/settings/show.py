@@ -39,4 +39,6 @@ def toml(value: Any) -> str:
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, str):
         return quoted(value)
-    return {None: "none", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, bool):  # asked first: a dict would take 1 for true
+        return str(value).lower()
+    return "none" if value is None else str(value)
