@@ -133,6 +133,8 @@ def test_the_settings_in_force_are_shown_with_their_origins(order):
     assert lines["grpc.port"].endswith("# --set")
     assert "# config/production.toml:" in lines["traces.sample_ratio"]
     assert lines["lifecycle.grace"].endswith("# default")
+    assert lines["grpc.port"].startswith("grpc.port = 1 ")  # and not `true`, which is equal to it
+    assert lines["lifecycle.grace"].startswith('lifecycle.grace = "15s" ')
 
 
 def test_the_settings_in_force_can_be_read_by_programs(order, monkeypatch):
@@ -165,6 +167,20 @@ def test_what_describes_the_settings_needs_no_files(order, folder, what):
     printed = order("config", what)
     assert (printed.status, printed.err) == (0, "")
     assert "lifecycle" in printed.out
+
+
+def test_an_output_that_takes_nothing_ends_in_one_line(folder):
+    command = [sys.executable, "-m", NAME, "config", "show"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{PROGRAM}: cannot write the output: No space left on device\n"
+
+
+def test_an_output_that_is_closed_is_no_mistake(folder):
+    closed = f"{sys.executable} -m {NAME} config show >&-"
+    done = subprocess.run(["sh", "-c", closed], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback(folder):

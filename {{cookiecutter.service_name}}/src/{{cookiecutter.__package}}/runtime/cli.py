@@ -53,13 +53,13 @@ def main(
     invocation = Invocation(parsed, model, _sources(package, parsed))
     try:
         status: int = parsed.run(invocation)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except SettingsError as error:
         return _fail(2, *error.mistakes)
     except FatalError as error:
         return _fail(1, f"{invocation.sources.program}: {error}")
     except BrokenPipeError:  # `config reference | head`: nobody wants the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
     return status
 
@@ -145,5 +145,18 @@ def _config_commands() -> tuple[Command, ...]:
 
 def _print(text: str) -> None:
     """Print `text`, whatever the terminal can write."""
+    if sys.stdout is None:  # closed by `>&-`: there is nobody to print for
+        return
     encoding = sys.stdout.encoding
-    print(text.encode(encoding, "backslashreplace").decode(encoding).rstrip("\n"))
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding).rstrip("\n"), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a disk that is full
+        _forget_output()
+        raise FatalError(f"cannot write the output: {error.strerror}") from error
+
+
+def _forget_output() -> None:
+    """Let Python find nothing to complain of when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
