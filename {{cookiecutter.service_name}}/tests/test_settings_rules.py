@@ -13,6 +13,16 @@ RULES = [  # what config/test.toml says; the line and what is said of it
     ("[http]\nport = 50051", "config/default.toml: grpc.port: 50051 is the port of http, too"),
     ("[management]\nport = 8000", "config/test.toml:2: management.port: 8000 is the port of http"),
     ("[grpc]\nport = 65537", "config/test.toml:2: grpc.port: must be less than or equal to 65535"),
+    ("[http]\nport = 9000", "config/default.toml: management.port: 9000 is the port of http, too"),
+    (
+        '[http]\nserver = "granian"\ntls = {certificate="c", key="k", client_auth="optional"}',
+        'config/test.toml:3: http.tls.client_auth: must be "required" with granian',
+    ),
+    ('[grpc.limits]\nmessage_size = "2GiB"', "config/test.toml:2: grpc.limits.message_size: must"),
+    ('[grpc.keepalive]\ntime = "25d"', "config/test.toml:2: grpc.keepalive.time: must be less"),
+    ('[clients.a]\nurl = "x"', "config/test.toml:2: clients.a.url: must be a URL"),
+    ("[http.limits]\nstreams = 5_000_000_000", "config/test.toml:2: http.limits.streams: must be"),
+    ('[lifecycle]\ngrace = "999999999d"', "config/test.toml:2: lifecycle.grace: longer than"),
     ('[lifecycle]\ngrace = "21s"', "config/test.toml:1: lifecycle: drain + grace + flush + 2s"),
     ('[traces]\nendpoint = "zipkin"', "config/test.toml:2: traces.endpoint: must be a URL"),
     ("[traces]\nsample_ratio = 2", "config/test.toml:2: traces.sample_ratio: must be less"),
@@ -37,6 +47,21 @@ def test_a_rule_that_is_broken_is_named(sources, text, line):
     with pytest.raises(SettingsError) as caught:
         load(Settings, sources)
     assert [mistake[: len(line)] for mistake in caught.value.mistakes] == [line]
+
+
+def test_the_rules_of_several_sections_are_told_at_once_with_what_is_wrong_elsewhere(sources):
+    text = (
+        '[logs]\nlevel = 1\n[http]\nport = 9000\n[lifecycle]\ngrace = "21s"\n'
+        "[management]\nport = 9000"
+    )
+    (sources.folder / "test.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, sources)
+    assert [line.split(":")[2] for line in caught.value.mistakes] == [
+        " management.port",
+        " logs.level",
+        " lifecycle",
+    ]
 
 
 def test_any_number_of_listeners_may_take_any_free_port(sources):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from {{ cookiecutter.__package }}.runtime.settings import Duration, Port, Section, Size
+from {{ cookiecutter.__package }}.runtime.settings import Duration, Port, Section, Size, Url
+from {{ cookiecutter.__package }}.runtime.settings.quantities import LONGEST
 
 
 class Sample(Section):
@@ -19,6 +20,8 @@ class Sample(Section):
     """Bytes."""
     port: Port = 0
     """Port."""
+    endpoint: Url = ""
+    """Where to call."""
 
 
 WRITTEN = [
@@ -32,6 +35,9 @@ WRITTEN = [
     ("body", "512KiB", 512 << 10),
     ("body", "100B", 100),
     ("port", 65535, 65535),
+    ("endpoint", "", ""),
+    ("endpoint", "https://[::1]:8443/a?b", "https://[::1]:8443/a?b"),
+    ("endpoint", "HTTP://localhost", "HTTP://localhost"),
 ]
 
 REFUSED = [
@@ -44,11 +50,18 @@ REFUSED = [
     ("drain", True, "not a duration"),
     ("drain", ["10s"], "not a duration"),
     ("drain", "999999999d999999999d", "longer than"),
+    ("drain", "36500d1s", "longer than"),
     ("body", 4096, 'write "4096B"'),
     ("body", "4MB", "not a size"),
     ("body", "many", "not a size"),
     ("port", 65536, "65535"),
     ("port", -1, "0"),
+    ("endpoint", "zipkin", "must be a URL"),
+    ("endpoint", "ftp://localhost", "must be a URL"),
+    ("endpoint", "http:///path", "must be a URL"),
+    ("endpoint", "http://localhost:99999", "must be a URL"),
+    ("endpoint", "http://[::1", "must be a URL"),
+    ("endpoint", "http://local host", "must be a URL"),
 ]
 
 
@@ -64,7 +77,7 @@ def test_a_quantity_that_says_too_little_is_refused_with_the_right_spelling(fiel
 
 
 @settings(max_examples=200)
-@given(st.timedeltas(min_value=timedelta(), max_value=timedelta(days=999_999_999)), st.integers(0))
+@given(st.timedeltas(min_value=timedelta(), max_value=LONGEST), st.integers(0))
 def test_what_is_shown_reads_back_as_the_same_value(drain, body):
     sample = Sample.model_construct(drain=drain, body=body % (1 << 59), port=0)
     assert Sample.model_validate_json(sample.model_dump_json()) == sample

@@ -20,13 +20,18 @@ IN_A_FILE = [  # the text of config/development.toml; the line that it ends in
     ('[http]\nport = "x"', ":2: http.port: must be a valid integer"),
     ("[http]\nprot = 1", ":2: http.prot: unknown key; did you mean http.port?"),
     ("[htpp]\nport = 1", ":1: htpp: unknown key; did you mean http?"),
+    ("[htpp]\nprot = 1", ":1: htpp: unknown key; did you mean http?"),
     ("[http]\nPORT = 1", ":2: http.PORT: unknown key; did you mean http.port?"),
     ("level = 1", ":1: level: unknown key; did you mean logs.level?"),
     ("[waits]\nx = 1", ":2: waits.x: unknown key; known here: drain, limit"),
     ("[http]\nbody = 4096", ':2: http.body: a number without its unit: write "4096B"'),
     ("[waits]\ndrain = 5", ':2: waits.drain: a number without its unit: write "5s"'),
     ('[waits]\ndrain = "0s"', ':2: waits.drain: must be greater than "0s"'),
-    ('[http]\ntags = "a"', ":2: http.tags: must be a list"),
+    ('[http]\ntags = "a"', ':2: http.tags: must be a list, as in ["a", "b"]'),
+    ("[[http]]\nport = 1", ":1: http: must be a table"),
+    ("[logs]\nsinks.a = 1", ":2: logs.sinks.a: must be a table"),
+    ("[auth]\nurl = 1", ":2: auth.url: must be text, in quotes"),
+    ('[http]\nhost = "a\\u0000b"', ":2: http.host: must be text in UTF-8, without NUL"),
     ("[http]\ntags = [\n1,\n]", ":4: http.tags.0: must be text, in quotes"),
     ("http = 1", ":1: http: must be a table"),
     ("[http.tls]", ":1: http.tls.certificate: missing: File."),
@@ -58,9 +63,13 @@ def test_a_mistake_in_a_file_is_named_with_its_line(folder, text, line):
 IN_A_VARIABLE = [
     ("ORDER_BOOK__HTTP__PORT", "x", "http.port: must be a valid integer"),
     ("ORDER_BOOK__HTTP__PROT", "1", "http.prot: unknown key; did you mean http.port?"),
-    ("ORDER_BOOK__HTPP__PORT", "1", "htpp.port: unknown key; did you mean http.port"),
-    ("ORDER_BOOK__HTTP__TAGS", "a,b", "http.tags: must be a list"),
-    ("ORDER_BOOK__HTTP", "a", "http: must be a table"),
+    ("ORDER_BOOK__HTPP__PORT", "1", "htpp.port: unknown key; did you mean http.port?"),
+    ("ORDER_BOOK__GRPC_PORT", "1", "grpc_port: unknown key; did you mean grpc.port?"),
+    ("ORDER_BOOK___GRPC__PORT", "1", "_grpc.port: unknown key; did you mean grpc.port?"),
+    ("ORDER_BOOK__GRCP__PROT", "1", "grcp.prot: unknown key; did you mean grpc.port?"),
+    ("ORDER_BOOK__HTTP__TAGS", "a,b", 'http.tags: must be a list, as in ["a", "b"]'),
+    ("ORDER_BOOK__HTTP", '{"port": 1}', 'http: must be a table; within a line as in { key = "'),
+    ("ORDER_BOOK__HTTP__HOST", "\udcff", "http.host: must be text in UTF-8, without NUL"),
     ("ORDER_BOOK__", "a", '"": unknown key'),
     ("ORDER_BOOK_GRPC__PORT", "1", "not a setting; did you mean ORDER_BOOK__GRPC__PORT?"),
     ("ORDERBOOK__GRPC__PORT", "1", "not a setting; did you mean ORDER_BOOK__GRPC__PORT?"),
@@ -93,7 +102,9 @@ def test_what_kubernetes_or_another_service_sets_is_not_ours(folder, name):
 
 def test_a_value_that_is_said_inside_another_value_is_not_lost_in_silence(folder):
     folder.variables |= {"ORDER_BOOK__HTTP__PORT": "1", "ORDER_BOOK__HTTP__PORT__X": "2"}
-    assert folder.mistakes() == ["ORDER_BOOK__HTTP__PORT__X: http.port.x: unknown key"]
+    assert folder.mistakes() == [
+        "ORDER_BOOK__HTTP__PORT__X: http.port.x: unknown key; did you mean http.port?"
+    ]
 
 
 ASSIGNED = [
@@ -147,6 +158,35 @@ def test_all_files_that_cannot_be_read_come_at_once(folder):
     ]
 
 
+def test_what_cannot_be_read_hides_no_other_mistake(folder):
+    folder.write("default", "[http\nport = 1")
+    folder.write("development", '[http]\nport = 70000\n[logs.sinks.a]\n[waits]\ndrain = "1m"')
+    folder.variables = {"ORDER_BOOK_GRPC__PORT": "1", "ORDER_BOOK__HTTP__PROT": "1"}
+    folder.assignments = ["http.port", "ratio=x"]
+    assert [line.rpartition(": ")[0] for line in folder.mistakes()] == [
+        "config/default.toml:1:6",
+        "ORDER_BOOK_GRPC__PORT",
+        "--set",
+        "ORDER_BOOK__HTTP__PROT: http.prot",
+        "config/development.toml:2: http.port",
+        "--set: ratio",
+    ]
+
+
+class Either(Settings):
+    """With a field that may be of two kinds."""
+
+    either: int | bool = 1
+    """One or the other."""
+
+
+def test_a_value_that_is_of_none_of_several_kinds_is_one_mistake(folder):
+    folder.assignments = ["either=x"]
+    assert folder.mistakes(Either) == [
+        "--set: either: must be a valid integer, or must be a valid boolean"
+    ]
+
+
 def test_a_file_that_was_named_must_exist(folder):
     folder.environment = "prodution"
     (folder.path / "default.toml").unlink()
@@ -165,8 +205,9 @@ def test_a_folder_that_is_a_file_is_named(folder):
     ]
 
 
-def test_an_environment_is_a_name_and_no_path(folder):
-    folder.environment = "../default"
+@pytest.mark.parametrize("name", ["../default", "default", " production"])
+def test_an_environment_is_a_name_and_no_path(folder, name):
+    folder.environment = name
     assert folder.mistakes() == ["--env: not the name of an environment, such as production"]
 
 

@@ -7,10 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..settings import Duration, Section, Size
+from ..settings import Duration, Section, Size, Url
 
 MOST_ATTEMPTS = 5  # grpc tries no more often, whatever it is told (gRFC A6)
 SHORTEST_KEEPALIVE = timedelta(seconds=10)  # servers send away who pings more often
+LARGEST = 2**31 - 1  # grpc's arguments have 32 bits
+LONGEST = timedelta(days=24)  # the same in milliseconds
 
 Positive = Annotated[Duration, Field(gt=timedelta(0))]
 Method = Annotated[str, StringConstraints(pattern=r"^[\w.]+/\w+$")]
@@ -67,10 +69,10 @@ class ClientRetries(Section):
 class ClientKeepalive(Section):
     """Pings, which show a dead connection while calls wait on it."""
 
-    time: Annotated[Duration, Field(ge=SHORTEST_KEEPALIVE)] = timedelta(seconds=30)
+    time: Annotated[Duration, Field(ge=SHORTEST_KEEPALIVE, le=LONGEST)] = timedelta(seconds=30)
     """How often to ping while nothing else happens; servers allow no less than 10 s."""
 
-    timeout: Positive = timedelta(seconds=10)
+    timeout: Annotated[Duration, Field(gt=timedelta(0), le=LONGEST)] = timedelta(seconds=10)
     """How long to wait for the answer before the connection counts as dead."""
 
 
@@ -80,7 +82,7 @@ class ClientSettings(Section):
     target: Annotated[str, AfterValidator(_target)] = ""
     """Where its gRPC port is: `host:port`, of which every address is used in turn."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+[^\s]*)?$")] = ""
+    url: Url = ""
     """Where its REST port is, as in `http://inventory:8000`."""
 
     deadline: Positive = timedelta(seconds=5)
@@ -104,7 +106,7 @@ class ClientSettings(Section):
     http2: bool = False  # httpcore, below httpx, resets no stream: only a closed connection tells
     """Speak HTTP/2 over `url`; a cancelled call then goes on there until its deadline."""
 
-    message_size: Annotated[Size, Field(gt=0)] = 4 * 1024 * 1024
+    message_size: Annotated[Size, Field(gt=0, le=LARGEST)] = 4 * 1024 * 1024
     """Largest message of an answer over gRPC."""
 
     compression: Literal["none", "deflate", "gzip"] = "none"

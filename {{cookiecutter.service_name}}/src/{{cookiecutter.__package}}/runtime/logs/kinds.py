@@ -53,7 +53,7 @@ class FileSink(CommonSink):
     """Begin a new file this often, counted from midnight UTC."""
     compress: bool = True
     """Whether older files are compressed (gzip)."""
-    keep_days: Annotated[int, Field(ge=1)] = 14
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] = 14
     """Delete older files when their last line is this many days old."""
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..settings import Duration, Port, Section, Size
+from ..settings import Duration, Port, Section, Size, mistake
 from ..tls import HttpTlsSettings
 
+LARGEST = 2**31 - 1  # what HTTP/2 tells a client of its limits has 32 bits
 Positive = Field(gt=0)
 PositiveTime = Field(gt=timedelta(0))
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s]+)$")]
@@ -19,7 +20,7 @@ Token = Annotated[str, StringConstraints(pattern=r"^(\*|[!#$%&'+.^_`|~0-9A-Za-z-
 class HttpLimits(Section):
     """What one client may ask of the port; the defaults hold on a public one."""
 
-    header_size: Annotated[Size, Positive] = 32 * 1024
+    header_size: Annotated[Size, Field(gt=0, le=LARGEST)] = 32 * 1024
     """Largest request line and headers together; more is answered 431."""
 
     header_time: Annotated[Duration, PositiveTime] = timedelta(seconds=10)
@@ -43,7 +44,7 @@ class HttpLimits(Section):
     connections: Annotated[int, Positive] = 1000
     """Connections at once; one more is closed."""
 
-    streams: Annotated[int, Positive] = 100
+    streams: Annotated[int, Field(gt=0, le=LARGEST)] = 100
     """Requests at once on one HTTP/2 connection."""
 
 
@@ -119,3 +120,9 @@ class HttpSettings(Section):
 
     gzip: HttpGzip | None = None
     """Compressed answers; an empty table is enough."""
+
+    @model_validator(mode="after")
+    def _as_granian_can(self) -> Self:
+        if self.server == "granian" and self.tls and self.tls.client_auth == "optional":
+            raise mistake("tls.client_auth", 'must be "required" with granian')
+        return self

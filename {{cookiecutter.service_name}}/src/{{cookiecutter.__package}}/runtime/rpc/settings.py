@@ -8,7 +8,9 @@ from pydantic import Field
 from ..settings import Duration, Port, Section, Size
 from ..tls import TlsSettings
 
-Positive = Field(gt=0)
+LARGEST = 2**31 - 1  # grpc's arguments have 32 bits
+Positive = Field(gt=0, le=LARGEST)
+Time = Annotated[Duration, Field(le=timedelta(days=24))]  # the same in milliseconds
 
 
 class GrpcLimits(Section):
@@ -23,26 +25,26 @@ class GrpcLimits(Section):
     streams: Annotated[int, Positive] = 100
     """Calls at once on one connection; more wait at the client."""
 
-    idle_time: Duration = timedelta(minutes=5)
+    idle_time: Time = timedelta(minutes=5)
     """How long a connection without calls stays open."""
 
-    connection_age: Duration = timedelta(hours=1)
+    connection_age: Time = timedelta(hours=1)
     """When a connection is asked to end, so that clients spread over replicas."""
 
-    connection_age_grace: Duration = timedelta(hours=1)
+    connection_age_grace: Time = timedelta(hours=1)
     """How long calls on a connection that was asked to end may go on; longer streams are cut."""
 
 
 class GrpcKeepalive(Section):
     """Pings, which keep a connection open through proxies and show a dead one."""
 
-    time: Duration = timedelta(minutes=2)
+    time: Time = timedelta(minutes=2)
     """How often the server pings a connection on which nothing happens."""
 
-    timeout: Duration = timedelta(seconds=20)
+    timeout: Time = timedelta(seconds=20)
     """How long it waits for the answer before it closes the connection."""
 
-    min_client_interval: Duration = timedelta(seconds=10)
+    min_client_interval: Time = timedelta(seconds=10)
     """How often a client may ping; one that does more often is sent away (ENHANCE_YOUR_CALM)."""
 
 

@@ -1,9 +1,9 @@
 """The sections that every service has; each is typed by the part that it configures."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..auth import AuthSettings
 from ..calls.gate import CallSettings
@@ -19,6 +19,8 @@ from ..traces import TracesSettings
 
 AT_HOME = frozenset({"", "development", "test"})  # environments in which anybody may call
 
+Listener = TypeVar("Listener", GrpcSettings, ManagementSettings)
+
 
 class RuntimeSettings(SettingsRoot):
     """What every service can be told."""
@@ -29,10 +31,10 @@ class RuntimeSettings(SettingsRoot):
     http: HttpSettings = HttpSettings()
     """The REST port."""
 
-    grpc: GrpcSettings = GrpcSettings()
+    grpc: GrpcSettings = Field(default=GrpcSettings(), validate_default=True)
     """The gRPC port."""
 
-    management: ManagementSettings = ManagementSettings()
+    management: ManagementSettings = Field(default=ManagementSettings(), validate_default=True)
     """The management port."""
 
     calls: CallSettings = CallSettings()
@@ -56,21 +58,15 @@ class RuntimeSettings(SettingsRoot):
     lifecycle: LifecycleSettings = LifecycleSettings()
     """The waits of a stop."""
 
-    @model_validator(mode="after")
-    def _one_port_each(self) -> Self:
-        taken = {0: ""}  # any free one, as often as it is asked for
-        ports = {"http": self.http.port, "grpc": self.grpc.port, "management": self.management.port}
-        for name, port in ports.items():
-            if taken.setdefault(port, name) not in {name, ""}:
-                raise mistake(f"{name}.port", f"{port} is the port of {taken[port]}, too")
-        return self
-
-    @model_validator(mode="after")
-    def _as_granian_can(self) -> Self:
-        tls = self.http.tls
-        if self.http.server == "granian" and tls and tls.client_auth == "optional":
-            raise mistake("http.tls.client_auth", 'must be "required" with granian')
-        return self
+    # a rule of the fields, not of the whole: it is told also where another section is wrong
+    @field_validator("grpc", "management")
+    @classmethod
+    def _port_of_its_own(cls, listener: Listener, info: ValidationInfo) -> Listener:
+        above = {name: info.data[name].port for name in ("http", "grpc") if name in info.data}
+        for name, port in above.items():
+            if port == listener.port != 0:  # 0 is any free one, as often as it is asked for
+                raise mistake("port", f"{port} is the port of {name}, too")
+        return listener
 
     @model_validator(mode="after")
     def _known_by_certificate(self) -> Self:

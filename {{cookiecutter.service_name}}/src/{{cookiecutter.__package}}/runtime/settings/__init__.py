@@ -1,6 +1,6 @@
 """Settings from TOML files, secret files, variables and the command line; mistakes are named."""
 
-from .kinds import Duration, Identity, Port, Section, SettingsRoot, Size
+from .kinds import Duration, Identity, Port, Section, SettingsRoot, Size, Url
 from .load import Loaded, changed, load
 from .mistakes import mistake
 from .sources import Sources
@@ -14,6 +14,7 @@ __all__ = [
     "SettingsRoot",
     "Size",
     "Sources",
+    "Url",
     "changed",
     "load",
     "mistake",

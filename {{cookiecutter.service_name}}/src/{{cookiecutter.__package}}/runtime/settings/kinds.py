@@ -4,18 +4,19 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from .quantities import PortNumber, WrittenDuration, WrittenSize
+from .quantities import PortNumber, WrittenDuration, WrittenSize, http_url
 
 Duration = Annotated[timedelta, WrittenDuration]
 Size = Annotated[int, WrittenSize]
 Port = Annotated[int, PortNumber]  # 0 means any free one
+Url = Annotated[str, AfterValidator(http_url)]  # of http or https; empty means none
 
 
 class Section(BaseModel):

@@ -23,6 +23,7 @@ class Layer(PydanticBaseSettingsSource):
         super().__init__(model)
         self.values: dict[str, Any] = shapes.with_joined_keys(values, model)
         self.strays: Sequence[KeyPath] = ()  # what was said of keys that cannot exist
+        self.problems: Sequence[str] = ()  # what nobody could read, a line for each
 
     @abstractmethod
     def origin(self, path: KeyPath) -> str:

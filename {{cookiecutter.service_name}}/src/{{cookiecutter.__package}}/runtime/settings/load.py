@@ -12,7 +12,7 @@ from ..errors import SettingsError
 from .complete import complete
 from .kinds import SettingsRoot
 from .layers import Layer, said_by
-from .mistakes import unknown_keys, wrong_values
+from .mistakes import unknown_keys, unusable_texts, wrong_values
 from .paths import KeyPath, dotted, leaves
 from .read import layers
 from .sources import Sources
@@ -46,7 +46,8 @@ def load(model: type[Root], sources: Sources) -> Loaded[Root]:
     """Read, merge and check all layers; raises SettingsError with every mistake."""
     complete(model)
     found = layers(model, sources)
-    problems = list(unknown_keys(model, found))
+    problems = [problem for layer in found for problem in layer.problems]
+    problems += [*unknown_keys(model, found), *unusable_texts(found)]
     merge: Callable[..., Root] = model
     try:
         settings = merge(_build_sources=(tuple(reversed(found)), {}))

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,17 +10,22 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from . import masks, shapes
 from .layers import Layer, TomlFile, said_by
-from .paths import KeyPath, dotted, members
+from .paths import KeyPath, dotted, members, values
 from .quantities import WrittenDuration
+from .suggestions import unknown_key
 
 SHORTEST_SECRET = 4  # below that, masking would tear holes into our own words
 
+_LIST = 'must be a list, as in ["a", "b"]'
+_TABLE = 'must be a table; within a line as in {{ key = "value" }}'
 _WORDS = {  # pydantic speaks to programmers, and repeats a wrong tag
-    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "must be a list"),
-    **dict.fromkeys(("model_type", "dict_type", "dataclass_type"), "must be a table"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), _LIST),
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type", "dataclass_type"), _TABLE),
+    **dict.fromkeys(("string_type", "path_type", "url_type"), "must be text, in quotes"),
+    **dict.fromkeys(("too_short", "string_too_short"), "must not be shorter than {min_length}"),
     "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
     "union_tag_not_found": "{discriminator} is missing: it decides what else may stand here",
-    "string_type": "must be text, in quotes",
+    "string_pattern_mismatch": "must match {pattern}",
 }
 
 
@@ -34,7 +38,7 @@ def unknown_keys(model: type[BaseModel], layers: Sequence[Layer]) -> Iterator[st
     """Yield a line for each key that no field asks for, in every layer."""
     for layer in layers:
         for path in [*_unknown(layer.values, model, ()), *layer.strays]:
-            yield f"{layer.origin(path)}: {dotted(path)}: {_unknown_text(model, path)}"
+            yield f"{layer.origin(path)}: {dotted(path)}: {unknown_key(model, path)}"
 
 
 def wrong_values(
@@ -42,11 +46,27 @@ def wrong_values(
 ) -> Iterator[str]:
     """Yield a line for each thing that pydantic found, without what was there instead."""
     hidden = {text for layer in layers for text in masks.secrets(layer.values, model)}
-    for details in error.errors(include_url=False, include_input=False):
+    is_all_read = not any(layer.problems for layer in layers)
+    found: dict[KeyPath, list[str]] = {}  # several of one path: each kind that it may be of says no
+    for details in error.errors(include_url=False):
         path = key_path(model, details)
-        unknown = details["type"] in {"extra_forbidden", "unexpected_keyword_argument"}
-        text = _unknown_text(model, path) if unknown else _text(model, path, details)
-        yield f"{origin(layers, path)}: {dotted(path)}: {_scrubbed(text, hidden)}"
+        if is_all_read or _is_about_one_value(details):
+            found.setdefault(path, []).append(_scrubbed(_text(model, path, details), hidden))
+    for path, texts in found.items():
+        yield f"{origin(layers, path)}: {dotted(path)}: {', or '.join(dict.fromkeys(texts))}"
+
+
+def unusable_texts(layers: Sequence[Layer]) -> Iterator[str]:
+    """Yield a line for each text that nobody could write into a log, or open as a file."""
+    said = ((layer, *each) for layer in layers for each in values(layer.values))
+    for layer, path, value in said:
+        if isinstance(value, str) and re.search(r"[\0\ud800-\udfff]", value):
+            yield f"{layer.origin(path)}: {dotted(path)}: must be text in UTF-8, without NUL"
+
+
+def _is_about_one_value(details: ErrorDetails) -> bool:
+    """Tell whether it is wrong whatever stands in a layer that nobody could read."""
+    return not isinstance(details["input"], dict | BaseModel)
 
 
 def origin(layers: Sequence[Layer], path: KeyPath) -> str:
@@ -74,6 +94,8 @@ def key_path(model: type[BaseModel], details: ErrorDetails) -> KeyPath:
 
 def _unknown(value: Any, kind: Any, path: KeyPath) -> Iterator[KeyPath]:
     for part, below in members(value):
+        if isinstance(part, int) and shapes.fields(kind):
+            return  # a list in place of a table is wrong as a whole
         known = shapes.inside(kind, part)
         if known is not None:
             yield from _unknown(below, known, (*path, part))
@@ -81,31 +103,16 @@ def _unknown(value: Any, kind: Any, path: KeyPath) -> Iterator[KeyPath]:
             yield (*path, part)
 
 
-def _unknown_text(model: type[BaseModel], path: KeyPath) -> str:
-    return f"unknown key{_suggestion(model, path)}"
-
-
-def _suggestion(model: type[BaseModel], path: KeyPath) -> str:
-    *parent, last = path
-    siblings = list(shapes.fields(shapes.at(model, tuple(parent))))
-    close = [(*parent, name) for name in get_close_matches(str(last).lower(), siblings, 1)]
-    close = close or [known for known in _known(model, ()) if known[-1] == last][:3]
-    if close:
-        return f"; did you mean {' or '.join(dotted(path) for path in close)}?"
-    return f"; known here: {', '.join(siblings)}" if siblings else ""
-
-
-def _known(kind: Any, path: KeyPath) -> Iterator[KeyPath]:
-    for name, inner in shapes.fields(kind).items():
-        yield (*path, name)
-        yield from _known(inner, (*path, name))
-
-
 def _text(model: type[BaseModel], path: KeyPath, details: ErrorDetails) -> str:
-    if details["type"] == "missing":
-        return f"missing{_suggested_value(model, path)}"
+    kind = details["type"]
+    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return unknown_key(model, path)
+    if kind == "missing":
+        return f"missing{_meaning(model, path)}"
     context: Mapping[str, Any] = details.get("ctx", {})
-    text = _WORDS.get(details["type"], "").format(**context)
+    text = _WORDS.get(kind, "").format(**context)
+    if kind == "string_pattern_mismatch":
+        return f"{text}{_meaning(model, path)}"
     raised = context.get("error")
     text = text or str(raised if isinstance(raised, Exception) else details["msg"])
     text = re.sub(r"datetime\.timedelta\((.*?)\)", _written, text)
@@ -113,7 +120,9 @@ def _text(model: type[BaseModel], path: KeyPath, details: ErrorDetails) -> str:
     return " ".join(text.split())
 
 
-def _suggested_value(model: type[BaseModel], path: KeyPath) -> str:
+def _meaning(model: type[BaseModel], path: KeyPath) -> str:
+    if isinstance(path[-1], int):  # an item means what its list means
+        return _meaning(model, path[:-1])
     for each in shapes.alternatives(shapes.at(model, path[:-1])):
         field = getattr(each, "model_fields", {}).get(path[-1])
         if field is not None and field.description:

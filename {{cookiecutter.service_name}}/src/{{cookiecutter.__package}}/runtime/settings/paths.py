@@ -27,9 +27,14 @@ def held(value: Any, path: KeyPath) -> bool:
 
 def paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
     """Yield the path of every table, list, item and value, outermost first."""
+    yield from (inner for inner, _ in values(value, path))
+
+
+def values(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield every table, list, item and value with its path, outermost first."""
     for part, below in members(value):
-        yield (*path, part)
-        yield from paths(below, (*path, part))
+        yield (*path, part), below
+        yield from values(below, (*path, part))
 
 
 def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

@@ -1,4 +1,4 @@
-"""Numbers with a unit, as people write them in settings, and port numbers."""
+"""Numbers with a unit, as people write them in settings, port numbers and URLs."""
 
 import re
 from abc import ABC, abstractmethod
@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+LONGEST = timedelta(days=36_500)  # sums of a few still fit what timers and timedelta can hold
 
 
 class Quantity(ABC):
@@ -94,10 +97,10 @@ class WrittenDuration(Quantity):
         """Return a `timedelta`; raises PydanticCustomError."""
         if isinstance(value, timedelta):
             return value
-        try:
-            return timedelta(microseconds=cls._count(value))
-        except OverflowError as error:
-            raise cls._refusal("longer than a million years") from error
+        count = cls._count(value)
+        if count > LONGEST // timedelta(microseconds=1):
+            raise cls._refusal("longer than a hundred years")
+        return timedelta(microseconds=count)
 
     @classmethod
     def write(cls, value: timedelta) -> str:
@@ -131,3 +134,15 @@ class PortNumber:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.int_schema(ge=0, le=65535)
+
+
+def http_url(text: str) -> str:
+    """Refuse what no HTTP client could call, unless it is empty; raises PydanticCustomError."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        usable = False
+    if text and (not usable or re.search(r"\s", text)):
+        raise PydanticCustomError("url", "must be a URL, such as http://localhost:9411/path")
+    return text

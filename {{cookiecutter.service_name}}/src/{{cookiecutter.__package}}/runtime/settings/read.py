@@ -14,10 +14,12 @@ from .layers import Facts, Layer, TomlFile, text_of
 from .sources import Sources
 from .texts import Text, Texts
 
+Reader = Callable[[type[SettingsRoot], Sources], Layer]
+
 
 def layers(model: type[SettingsRoot], sources: Sources) -> Sequence[Layer]:
-    """Read all layers, the lowest first; raises SettingsError with what nobody could read."""
-    readers: tuple[Callable[[type[SettingsRoot], Sources], Layer], ...] = (
+    """Read all layers, the lowest first; what nobody could read is a problem of its layer."""
+    readers: tuple[Reader, ...] = (
         _facts,
         _default_file,
         _environment_file,
@@ -25,20 +27,22 @@ def layers(model: type[SettingsRoot], sources: Sources) -> Sequence[Layer]:
         _variables,
         _assignments,
     )
-    found: list[Layer] = []
-    problems: list[str] = []
-    for read in readers:
-        try:
-            found.append(read(model, sources))
-        except SettingsError as error:
-            problems += error.mistakes
-        except OSError as error:  # a folder that may not be entered
-            problems.append(f"{error.filename}: {error.strerror}")
-    if problems:
-        raise SettingsError(problems)
+    found = [_read(read, model, sources) for read in readers]
     ours = readers.index(_variables)
     theirs = opentelemetry.layer(model, sources.variables, found[:ours], found[ours:])
     return [*found[:ours], theirs, *found[ours:]]
+
+
+def _read(read: Reader, model: type[SettingsRoot], sources: Sources) -> Layer:
+    try:
+        return read(model, sources)
+    except SettingsError as error:
+        problems = error.mistakes
+    except OSError as error:  # a folder that may not be entered
+        problems = (f"{error.filename}: {error.strerror}",)
+    nothing = Facts(model, {})
+    nothing.problems = problems
+    return nothing
 
 
 def _facts(model: type[SettingsRoot], sources: Sources) -> Layer:
@@ -58,7 +62,7 @@ def _default_file(model: type[SettingsRoot], sources: Sources) -> Layer:
 def _environment_file(model: type[SettingsRoot], sources: Sources) -> Layer:
     name = sources.chosen_environment
     path = sources.folder / f"{name}.toml"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+    if not re.fullmatch(r"(?!default$)[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise SettingsError(["--env: not the name of an environment, such as production"])
     if not path.exists():
         others = sorted(each.stem for each in sources.folder.glob("*.toml"))
@@ -105,9 +109,9 @@ def _variables(model: type[SettingsRoot], sources: Sources) -> Layer:
             texts.append(Text(name, _key(model, name[len(prefix) :]), text))
         elif meant:
             problems.append(f"{name}: not a setting; did you mean {meant}?")
-    if problems:
-        raise SettingsError(problems)
-    return Texts(model, texts, "__")
+    layer = Texts(model, texts, "__")
+    layer.problems = problems
+    return layer
 
 
 def _almost(name: str, prefix: str, model: type[SettingsRoot]) -> str:
@@ -122,10 +126,11 @@ def _almost(name: str, prefix: str, model: type[SettingsRoot]) -> str:
 
 
 def _assignments(model: type[SettingsRoot], sources: Sources) -> Layer:
-    texts = []
-    for assignment in sources.assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise SettingsError(["--set: needs KEY=VALUE, as in --set http.port=8080"])
-        texts.append(Text("--set", key.strip().replace('"', ""), text))
-    return Texts(model, texts, ".")
+    pairs = [assignment.partition("=") for assignment in sources.assignments]
+    texts = [
+        Text("--set", key.strip().replace('"', ""), text) for key, equals, text in pairs if equals
+    ]
+    layer = Texts(model, texts, ".")
+    if len(texts) < len(pairs):
+        layer.problems = ["--set: needs KEY=VALUE, as in --set http.port=8080"]
+    return layer

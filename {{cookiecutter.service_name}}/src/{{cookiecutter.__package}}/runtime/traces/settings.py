@@ -1,12 +1,11 @@
 """Settings of traces: where spans go, which calls leave some, and what is told downstream."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from ..settings import Duration, Section
+from ..settings import Duration, Section, Url
 
 Exporter = Literal["zipkin", "otlp", "console", "none"]
 Propagation = Literal["tracecontext", "b3", "b3multi", "baggage"]
@@ -17,7 +16,7 @@ class TracesSettings(Section):
 
     exporter: Exporter = "zipkin"
     """Zipkin's JSON v2, OTLP over HTTP, a coloured tree on the terminal, or nowhere."""
-    endpoint: str = ""
+    endpoint: Url = ""
     """URL that takes the spans; empty means the exporter's usual one on localhost."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Part of the calls that are traced, 0 to 1, where no caller has decided already."""
@@ -29,10 +28,3 @@ class TracesSettings(Section):
     """Whether a failed call leaves its server span although it was not sampled."""
     keep_slower_than: Duration = timedelta(seconds=1)
     """A call that took longer leaves its server span although it was not sampled."""
-
-    @field_validator("endpoint")
-    @classmethod
-    def _is_url(cls, endpoint: str) -> str:
-        if endpoint and not re.match("https?://[^/]", endpoint):
-            raise ValueError("must be a URL, such as http://localhost:9411/api/v2/spans")
-        return endpoint
