@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, Field, RootModel
 from sample_settings import Folder, Settings
 
 from {{ cookiecutter.__package }}.runtime.errors import SettingsError
@@ -121,6 +121,9 @@ class Foreign(BaseModel):
 
     redis_host: str = Field("", alias="redisHost")
     RETRIES: int = 0
+    pool: int = Field(0, validation_alias=AliasChoices("size", "poolSize", AliasPath("pools", 0)))
+    next: "Foreign | None" = None
+    weights: RootModel[dict[str, int]] = RootModel({})
 
 
 class WithForeign(Settings):
@@ -135,6 +138,14 @@ def test_a_variable_reaches_a_field_in_mixed_case(folder):
     (folder.secrets / "redis__retries").write_text("3", encoding="utf-8")
     redis = folder.load(WithForeign).settings.redis
     assert (redis.redis_host, redis.RETRIES) == ("cache", 3)
+
+
+@pytest.mark.parametrize("text", ["size = 7", "poolSize = 7", "pools = [7]", "next.size = 7"])
+def test_any_name_counts_that_a_field_of_another_package_has(folder, text):
+    folder.write("development", f"[redis]\n{text}\nweights.a = 7")
+    redis = folder.load(WithForeign).settings.redis
+    assert (redis.next or redis).pool == 7
+    assert redis.weights.root == {"a": 7}
 
 
 SPELLINGS = [

@@ -7,6 +7,7 @@ from pydantic import BaseModel, field_validator
 from sample_settings import Folder, Settings
 
 from {{ cookiecutter.__package }}.runtime.settings import Section
+from {{ cookiecutter.__package }}.runtime.settings.reference import reference
 
 
 @pytest.fixture
@@ -237,6 +238,30 @@ def test_a_rule_that_fails_by_itself_is_one_line_too(folder):
     assert broken.endswith(": _split raised IndexError")
 
 
+class Tree(BaseModel):
+    """What may hold itself."""
+
+    name: str = ""
+    parent: "Tree | None" = None
+
+
+class WithTree(Settings):
+    """With it."""
+
+    tree: Tree = Tree()
+    """Foreign."""
+
+
+def test_a_table_that_may_hold_itself_is_checked_and_described(folder):
+    folder.write("development", "[tree.parent.parent]\nnaem = 1\n[tree.parent]\nname = 1")
+    assert folder.mistakes(WithTree) == [
+        "config/development.toml:2: tree.parent.parent.naem: unknown key;"
+        " did you mean tree.parent.parent.name?",
+        "config/development.toml:4: tree.parent.name: must be text, in quotes",
+    ]
+    assert reference(WithTree).count("#[tree") == 1
+
+
 class Opaque:
     """What pydantic knows nothing about."""
 
@@ -245,6 +270,7 @@ class Wrapper(BaseModel):
     """What somebody else wrote."""
 
     inside: Opaque | None = None
+    outer: "Wrapper | None" = None
 
     model_config = {"defer_build": True}
 

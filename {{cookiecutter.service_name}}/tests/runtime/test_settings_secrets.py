@@ -64,6 +64,8 @@ class Orders(Section):
     """Secret."""
     token: str = ""
     """Plain text, by mistake."""
+    tokens: tuple[str, ...] = ()
+    """Plain texts, by mistake."""
     page_size: int = 50
     """Number."""
 
@@ -84,6 +86,7 @@ SAID = [
     f'[auth]\nkeys = "{SECRET}"',
     f'[orders]\npin = "{SECRET}"',
     f'[orders]\ntoken = "{SECRET}"',
+    f'[orders]\ntokens = ["{SECRET}"]',
     f'[orders.redis]\npassword = "{SECRET}"',
     f'[orders.redis]\nurl = "redis://user:{SECRET}@cache:6379/0"',
     f'[orders.bucket]\nsecret_key = "{SECRET}"',

@@ -1,6 +1,6 @@
 """Types that nobody can fill are found before the first value is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import (
@@ -13,7 +13,7 @@ from pydantic import (
 
 from ..errors import SettingsError
 from .paths import KeyPath, dotted
-from .shapes import fields
+from .shapes import alternatives, fields, is_one_of
 
 
 def complete(model: type[BaseModel]) -> None:
@@ -25,12 +25,14 @@ def complete(model: type[BaseModel]) -> None:
         raise SettingsError(problems or [_reason(model, error)]) from error
 
 
-def _useless(kind: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+def _useless(kind: Any, path: KeyPath, above: Sequence[Any] = ()) -> Iterator[tuple[KeyPath, str]]:
     for name, inner in fields(kind).items():
+        if is_one_of(inner, above):
+            continue
         try:
             TypeAdapter(inner).rebuild(force=True)
         except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-            deeper = list(_useless(inner, (*path, name)))
+            deeper = list(_useless(inner, (*path, name), [*above, *alternatives(inner)]))
             yield from deeper or [((*path, name), _reason(inner, error))]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from ..errors import SettingsError
+from ..errors import FatalError, SettingsError
 from .complete import complete
 from .kinds import SettingsRoot
 from .layers import Layer, said_by
@@ -30,7 +30,10 @@ class Loaded(Generic[Root]):
     @cached_property
     def tables(self) -> Mapping[str, Any]:
         """All values as JSON writes them, plain texts that are secrets included."""
-        return self.settings.model_dump(mode="json", by_alias=True, fallback=_name_of_type)
+        try:
+            return self.settings.model_dump(mode="json", by_alias=True, fallback=_name_of_type)
+        except Exception as error:  # of a type from elsewhere, which may raise anything
+            raise FatalError(f"the settings cannot be shown: {type(error).__name__}") from error
 
     @cached_property
     def origins(self) -> Mapping[str, str]:

@@ -78,7 +78,7 @@ def _hides(kind: Any, key: str) -> bool:
     inner = shapes.inside(kind, key)
     found = shapes.alternatives(inner) or [inner]
     if any(_is_ours(each) for each in shapes.alternatives(kind)):
-        return str in found
+        return str in found or (key != "keys" and str in map(shapes.entry, found))  # names of keys
     return any(each in text or shapes.entry(each) in text for each in found)
 
 

@@ -18,10 +18,11 @@ SHORTEST_SECRET = 4  # below that, masking would tear holes into our own words
 
 _LIST = 'must be a list, as in ["a", "b"]'
 _TABLE = 'must be a table; within a line as in {{ key = "value" }}'
+_TEXT = "must be text, in quotes"
 _WORDS = {  # pydantic speaks to programmers, and repeats a wrong tag
     **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), _LIST),
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type", "dataclass_type"), _TABLE),
-    **dict.fromkeys(("string_type", "path_type", "url_type"), "must be text, in quotes"),
+    **dict.fromkeys(("string_type", "bytes_type", "path_type", "url_type"), _TEXT),
     **dict.fromkeys(("too_short", "string_too_short"), "must not be shorter than {min_length}"),
     "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
     "union_tag_not_found": "{discriminator} is missing: it decides what else may stand here",

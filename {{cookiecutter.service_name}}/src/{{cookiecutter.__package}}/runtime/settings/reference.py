@@ -24,7 +24,7 @@ class _Reference:
     def __init__(self, definitions: Mapping[str, Node]) -> None:
         self._definitions = definitions
 
-    def lines(self, table: Table) -> Iterator[str]:
+    def lines(self, table: Table, above: frozenset[str] = frozenset()) -> Iterator[str]:
         """Yield the lines of a table: first its plain values, then the tables in it."""
         path, node, given = table
         if path:
@@ -38,7 +38,9 @@ class _Reference:
             if not tables:
                 yield from _setting(key, value, default, key in node.get("required", ()))
         for each in inner:
-            yield from self.lines(each)
+            kind = each[1].get("$ref", "")
+            if kind not in above:  # a table that may hold itself is shown once
+                yield from self.lines(each, above | {kind} - {""})
 
     def _tables(self, path: tuple[str, ...], node: Node, given: Any) -> Iterator[Table]:
         """Yield the tables that a key stands for: one, or one for each kind, or for any NAME."""

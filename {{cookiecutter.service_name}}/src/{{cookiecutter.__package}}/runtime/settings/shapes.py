@@ -5,7 +5,8 @@ import types
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, RootModel
+from pydantic.fields import FieldInfo
 
 from .paths import KeyPath
 
@@ -18,6 +19,8 @@ def alternatives(kind: Any) -> list[Any]:
         return alternatives(get_args(kind)[0])
     if get_origin(kind) in {Union, types.UnionType}:
         return [each for member in get_args(kind) for each in alternatives(member)]
+    if isinstance(kind, type) and issubclass(kind, RootModel):
+        return alternatives(kind.model_fields["root"].annotation)
     return [] if kind in {None, types.NoneType} else [kind]
 
 
@@ -29,7 +32,7 @@ def fields(kind: Any) -> dict[str, Any]:
 def _fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
-            yield _key(name, field.validation_alias or field.alias), field.annotation
+            yield from _keys(kind, name, field)
     elif dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         yield from ((each.name, hints[each.name]) for each in dataclasses.fields(kind) if each.init)
@@ -37,8 +40,26 @@ def _fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
         yield from get_type_hints(kind).items()
 
 
-def _key(name: str, alias: object) -> str:
-    return alias if isinstance(alias, str) else name
+def _keys(kind: type[BaseModel], name: str, field: FieldInfo) -> Iterator[tuple[str, Any]]:
+    """Yield all keys that one field answers to."""
+    alias = field.validation_alias or field.alias or name
+    for each in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        yield (each, field.annotation) if isinstance(each, str) else (str(each.path[0]), Any)
+    if kind.model_config.get("validate_by_name") or kind.model_config.get("populate_by_name"):
+        yield name, field.annotation
+
+
+def tree(kind: Any, path: KeyPath = (), above: Sequence[Any] = ()) -> Iterator[KeyPath]:
+    """Yield the path of every key that tables of this kind name; of a kind in itself, only once."""
+    for name, inner in fields(kind).items():
+        yield (*path, name)
+        if not is_one_of(inner, above):
+            yield from tree(inner, (*path, name), [*above, *alternatives(inner)])
+
+
+def is_one_of(kind: Any, above: Sequence[Any]) -> bool:
+    """Tell whether a table of this kind may hold itself, as those `above` it show."""
+    return any(each in above for each in alternatives(kind))
 
 
 def _is_typed_dict(kind: Any) -> bool:  # that of typing, or that of typing_extensions

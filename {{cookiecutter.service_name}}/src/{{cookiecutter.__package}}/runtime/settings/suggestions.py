@@ -1,9 +1,7 @@
 """What a mistyped key most likely meant."""
 
 import re
-from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -15,7 +13,7 @@ def unknown_key(model: type[BaseModel], path: KeyPath) -> str:
     """Return what to say of a key that no field asks for."""
     *parent, last = path
     siblings = list(shapes.fields(shapes.at(model, tuple(parent))))
-    known = {dotted(each): each for each in _known(model, ())}
+    known = {dotted(each): each for each in shapes.tree(model)}
     same_letters = [key for key, each in known.items() if _letters(each) == _letters(path)]
     near = get_close_matches(str(last).lower(), siblings, 1)
     close = (
@@ -32,9 +30,3 @@ def unknown_key(model: type[BaseModel], path: KeyPath) -> str:
 def _letters(path: KeyPath) -> str:
     """Return what a path and its many misspellings have in common: GRPC_PORT, grpc.port."""
     return re.sub("[^a-z0-9]", "", dotted(path).lower())
-
-
-def _known(kind: Any, path: KeyPath) -> Iterator[KeyPath]:
-    for name, inner in shapes.fields(kind).items():
-        yield (*path, name)
-        yield from _known(inner, (*path, name))
