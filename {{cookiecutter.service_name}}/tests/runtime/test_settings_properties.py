@@ -1,6 +1,7 @@
 """Whatever a file, a variable or an argument says: settings, or lines for the operator."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sample_settings import Folder, Settings
 from {{ cookiecutter.__package }}.runtime.settings import Loaded, shapes
 from {{ cookiecutter.__package }}.runtime.settings.paths import dotted
 from {{ cookiecutter.__package }}.runtime.settings.show import as_json, as_text, toml
+from {{ cookiecutter.__package }}.settings import Settings as ServiceSettings
 
 quickly = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -38,9 +40,9 @@ VALUES = st.recursive(
 TABLES = st.dictionaries(KEYS, VALUES, max_size=4)
 
 
-def outcome(folder: Folder) -> Loaded[Any] | list[str]:
-    mistakes = folder.mistakes()
-    return mistakes or folder.load()
+def outcome(folder: Folder, model: type[Any] = Settings) -> Loaded[Any] | list[str]:
+    mistakes = folder.mistakes(model)
+    return mistakes or folder.load(model)
 
 
 def in_a_folder(table: dict[str, Any], text: str = "", **variables: str) -> Any:
@@ -84,6 +86,25 @@ def test_any_assignment_is_taken_or_named(assignment):
         folder = Folder(Path(path))
         folder.assignments = [assignment]
         assert is_in_order(outcome(folder))
+
+
+def places(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    inside = {**shapes.fields(kind), **({"a": entry} if (entry := shapes.entry(kind)) else {})}
+    for name, inner in inside.items():
+        yield (*path, name)
+        yield from places(inner, (*path, name))
+
+
+PLACES = st.sampled_from([dotted(path) for path in places(ServiceSettings)])
+
+
+@quickly
+@given(st.lists(st.builds("{}={}".format, PLACES, VALUES.map(toml)), max_size=6))
+def test_any_value_anywhere_in_the_settings_of_the_service_is_taken_or_named(assignments):
+    with tempfile.TemporaryDirectory() as path:
+        folder = Folder(Path(path))
+        folder.assignments = assignments
+        assert is_in_order(outcome(folder, ServiceSettings))
 
 
 @quickly

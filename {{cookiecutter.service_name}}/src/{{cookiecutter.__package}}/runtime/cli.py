@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,8 +66,9 @@ def main(
 
 
 def _fail(status: int, *lines: str) -> int:
-    for line in lines:
-        print("".join(char if char.isprintable() else " " for char in line), file=sys.stderr)
+    with suppress(OSError):  # of a disk that is full: the status still tells
+        for line in lines:
+            print("".join(char if char.isprintable() else " " for char in line), file=sys.stderr)
     return status
 
 

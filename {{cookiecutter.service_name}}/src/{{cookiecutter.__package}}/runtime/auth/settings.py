@@ -80,8 +80,15 @@ class AuthSettings(Section):
 
     @model_validator(mode="after")
     def _from_whom_we_know(self) -> Self:
-        url = urlsplit(self.keys)
-        safe = url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
-        if self.keys_are_remote and not safe:
+        if self.keys_are_remote and not _is_safe(self.keys):
             raise mistake("keys", "must be a file or an https:// URL: who sends keys lets in")
         return self
+
+
+def _is_safe(address: str) -> bool:
+    try:
+        url = urlsplit(address)
+        host, _ = url.hostname, url.port
+    except ValueError:  # a port that is none, half an IPv6 address
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK)

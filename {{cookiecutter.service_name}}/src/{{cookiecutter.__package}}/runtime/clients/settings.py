@@ -12,6 +12,7 @@ from ..settings import Duration, Section, Size, Url
 MOST_ATTEMPTS = 5  # grpc tries no more often, whatever it is told (gRFC A6)
 SHORTEST_KEEPALIVE = timedelta(seconds=10)  # servers send away who pings more often
 LARGEST = 2**31 - 1  # grpc's arguments have 32 bits
+LARGEST_PORT = 65535
 LONGEST = timedelta(days=24)  # the same in milliseconds
 
 Positive = Annotated[Duration, Field(gt=timedelta(0))]
@@ -20,6 +21,9 @@ Method = Annotated[str, StringConstraints(pattern=r"^[\w.]+/\w+$")]
 
 def _target(target: str) -> str:
     """Return the name of all addresses of a host, unless another scheme is named."""
+    port = target.rpartition(":")[2]
+    if port.isdecimal() and int(port) > LARGEST_PORT:  # grpc would take it modulo 65536
+        raise PydanticCustomError("port", "a port is at most 65535")
     plain = "/" not in target and not target.startswith(("ipv4:", "ipv6:", "unix:", "dns:"))
     return f"dns:///{target}" if target and plain else target
 

@@ -37,7 +37,7 @@ class Quantity(ABC):
     @classmethod
     def _count(cls, value: object) -> int:
         text = str(value).strip()
-        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+        if re.fullmatch(r"[0-9]{1,15}(\.[0-9]+)?", text):
             raise cls._refusal(f'a number without its unit: write "{text}{cls.usual}"')
         if not isinstance(value, str) or not re.fullmatch(cls.pattern, text):
             raise cls._refusal(f"not {cls.noun}")
@@ -89,7 +89,7 @@ class WrittenDuration(Quantity):
         "us": 1,
     }
     usual = "s"
-    pattern = r"^([0-9]{1,9}(\.[0-9]{1,9})?(ms|us|s|m|h|d))+$"
+    pattern = r"^([0-9]{1,15}(\.[0-9]{1,9})?(ms|us|s|m|h|d))+$"
     examples = ("30s", "250ms", "1h30m")
 
     @classmethod
@@ -114,7 +114,7 @@ class WrittenSize(Quantity):
     noun = "a size"
     units: ClassVar[Mapping[str, int]] = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
     usual = "B"
-    pattern = r"^([0-9]{1,9}(\.[0-9]{1,9})?(GiB|MiB|KiB|B))+$"
+    pattern = r"^([0-9]{1,15}(\.[0-9]{1,9})?(GiB|MiB|KiB|B))+$"
     examples = ("100B", "512KiB", "4MiB")
 
     @classmethod

@@ -33,7 +33,7 @@ def _fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
             yield from _keys(kind, name, field)
-    elif dataclasses.is_dataclass(kind):
+    elif _is_dataclass(kind):
         hints = get_type_hints(kind)
         yield from ((each.name, hints[each.name]) for each in dataclasses.fields(kind) if each.init)
     elif _is_typed_dict(kind):
@@ -62,6 +62,10 @@ def is_one_of(kind: Any, above: Sequence[Any]) -> bool:
     return any(each in above for each in alternatives(kind))
 
 
+def _is_dataclass(kind: Any) -> bool:  # and no object of one, as in Annotated[str, Constraint()]
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
 def _is_typed_dict(kind: Any) -> bool:  # that of typing, or that of typing_extensions
     return isinstance(kind, type) and issubclass(kind, dict) and hasattr(kind, "__total__")
 
@@ -74,7 +78,7 @@ def open_to_any_key(kind: Any) -> bool:
 def _names_its_keys(kind: Any) -> bool:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_config.get("extra") != "allow"
-    return dataclasses.is_dataclass(kind) or _is_typed_dict(kind)
+    return _is_dataclass(kind) or _is_typed_dict(kind)
 
 
 def entry(kind: Any) -> Any:
