@@ -47,7 +47,8 @@ IN_A_FILE = [  # the text of config/development.toml; the line that it ends in
     ("[waits]\nlimit='1s'", ':1: waits.drain: must not be longer than "limit"'),
     ("ratio = 7", ":1: ratio: must be less than or equal to 1"),
     ("[http\nport = 1", ":1:6: Expected ']'"),
-    ("a = 1\na = 2", ":2:6: Cannot overwrite"),
+    ("a = 1\na = 2", ":2:6: Cannot overwrite a value: the key is there already"),
+    ('[logs.levels]\na = "INFO"\na.b = "INFO"', ":3:13: Cannot overwrite a value: the key is"),
     ("a = " + "[" * 5000, ": nested too deeply"),
     ("a = " + "1" * 5000, ": "),
 ]
@@ -120,6 +121,17 @@ ASSIGNED = [
 def test_a_mistake_in_an_assignment_is_named(folder, assignment, line):
     folder.assignments = [assignment]
     assert [mistake[: len(line)] for mistake in folder.mistakes()] == [line]
+
+
+def test_all_secret_files_that_cannot_be_read_come_at_once(folder):
+    (folder.secrets / "auth__keys").write_bytes(b"\xff")
+    (folder.secrets / "http__host").write_bytes(b"\xff")
+    (folder.secrets / "http__port").write_text("x", encoding="utf-8")
+    assert folder.mistakes() == [
+        "secrets/auth__keys: not text in UTF-8",
+        "secrets/http__host: not text in UTF-8",
+        "secrets/http__port: http.port: must be a valid integer",
+    ]
 
 
 def test_a_mistake_in_a_secret_file_is_named(folder):
@@ -210,6 +222,9 @@ def test_a_folder_that_is_a_file_is_named(folder):
 def test_an_environment_is_a_name_and_no_path(folder, name):
     folder.environment = name
     assert folder.mistakes() == ["--env: not the name of an environment, such as production"]
+    folder.environment, folder.variables["ORDER_BOOK_ENV"] = "", name
+    (mistake,) = folder.mistakes()
+    assert mistake.startswith("ORDER_BOOK_ENV: not the name")
 
 
 class Careless(BaseModel):

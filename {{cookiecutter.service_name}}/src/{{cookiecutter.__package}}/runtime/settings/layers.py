@@ -19,11 +19,13 @@ from .paths import KeyPath, held, paths
 class Layer(PydanticBaseSettingsSource):
     """Some values of the settings, and where each was said."""
 
-    def __init__(self, model: type[BaseSettings], values: dict[str, Any]) -> None:
+    def __init__(
+        self, model: type[BaseSettings], values: dict[str, Any], problems: Sequence[str] = ()
+    ) -> None:
         super().__init__(model)
         self.values: dict[str, Any] = shapes.with_joined_keys(values, model)
         self.strays: Sequence[KeyPath] = ()  # what was said of keys that cannot exist
-        self.problems: Sequence[str] = ()  # what nobody could read, a line for each
+        self.problems = problems  # what nobody could read, a line for each
 
     @abstractmethod
     def origin(self, path: KeyPath) -> str:
@@ -68,6 +70,8 @@ class TomlFile(Layer):
     def _placed(self, problem: str) -> str:
         """Return tomllib's text with the line and the column in front, where editors find them."""
         what, _, place = problem.partition(" (at ")
+        if what.startswith("Cannot overwrite"):  # as do `a = 1` and `a.b = 2`, which are two levels
+            what += ': the key is there already; one with dots may need quotes, as in "a.b" = 2'
         numbers = re.findall(r"\d+", place)
         lines = self.text.split("\n")
         line, column = numbers or (len(lines), len(lines[-1]) + 1)

@@ -75,7 +75,7 @@ def origin(layers: Sequence[Layer], path: KeyPath) -> str:
     for end in range(len(path), 0, -1):
         if layer := said_by(layers, path[:end]):
             return layer.origin(path[:end])
-    return next(str(layer.path) for layer in layers if isinstance(layer, TomlFile))
+    return next((str(layer.path) for layer in layers if isinstance(layer, TomlFile)), "settings")
 
 
 def key_path(model: type[BaseModel], details: ErrorDetails) -> KeyPath:

@@ -40,9 +40,7 @@ def _read(read: Reader, model: type[SettingsRoot], sources: Sources) -> Layer:
         problems = error.mistakes
     except OSError as error:  # a folder that may not be entered
         problems = (f"{error.filename}: {error.strerror}",)
-    nothing = Facts(model, {})
-    nothing.problems = problems
-    return nothing
+    return Facts(model, {}, problems)
 
 
 def _facts(model: type[SettingsRoot], sources: Sources) -> Layer:
@@ -63,7 +61,8 @@ def _environment_file(model: type[SettingsRoot], sources: Sources) -> Layer:
     name = sources.chosen_environment
     path = sources.folder / f"{name}.toml"
     if not re.fullmatch(r"(?!default$)[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise SettingsError(["--env: not the name of an environment, such as production"])
+        said = "--env" if sources.environment else f"{sources.package.upper()}_ENV"
+        raise SettingsError([f"{said}: not the name of an environment, such as production"])
     if not path.exists():
         others = sorted(each.stem for each in sources.folder.glob("*.toml"))
         there = ", ".join(each for each in others if each != "default") or "none"
@@ -72,14 +71,17 @@ def _environment_file(model: type[SettingsRoot], sources: Sources) -> Layer:
 
 
 def _secret_files(model: type[SettingsRoot], sources: Sources) -> Layer:
-    prefix, texts = sources.prefix.lower(), []
+    prefix, ours, texts = sources.prefix.lower(), [], []
+    problems: list[str] = []
     with suppress(OSError):  # most machines have no such folder, or one that is not for us
-        ours = (path for path in _files(sources.shared_secrets) if _is_ours(path, prefix))
-        texts = [_secret(model, path, prefix) for path in ours]
+        ours = [path for path in _files(sources.shared_secrets) if _is_ours(path, prefix)]
     named = sources.secrets or sources.variables.get(f"{sources.package.upper()}_SECRETS")
-    if named:
-        texts += [_secret(model, path, prefix) for path in _files(Path(named))]
-    return Texts(model, texts, "__")
+    for path in [*ours, *(_files(Path(named)) if named else [])]:
+        try:
+            texts.append(_secret(model, path, prefix))
+        except SettingsError as error:
+            problems += error.mistakes
+    return Texts(model, texts, "__", problems)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -109,9 +111,7 @@ def _variables(model: type[SettingsRoot], sources: Sources) -> Layer:
             texts.append(Text(name, _key(model, name[len(prefix) :]), text))
         elif meant:
             problems.append(f"{name}: not a setting; did you mean {meant}?")
-    layer = Texts(model, texts, "__")
-    layer.problems = problems
-    return layer
+    return Texts(model, texts, "__", problems)
 
 
 def _almost(name: str, prefix: str, model: type[SettingsRoot]) -> str:
@@ -130,7 +130,5 @@ def _assignments(model: type[SettingsRoot], sources: Sources) -> Layer:
     texts = [
         Text("--set", key.strip().replace('"', ""), text) for key, equals, text in pairs if equals
     ]
-    layer = Texts(model, texts, ".")
-    if len(texts) < len(pairs):
-        layer.problems = ["--set: needs KEY=VALUE, as in --set http.port=8080"]
-    return layer
+    problem = "--set: needs KEY=VALUE, as in --set http.port=8080"
+    return Texts(model, texts, ".", [problem] if len(texts) < len(pairs) else [])

@@ -22,9 +22,15 @@ class Text(NamedTuple):
 class Texts(Layer):
     """Texts for keys; each is read by the type of its field, lists and tables as TOML."""
 
-    def __init__(self, model: type[BaseSettings], texts: Sequence[Text], delimiter: str) -> None:
+    def __init__(
+        self,
+        model: type[BaseSettings],
+        texts: Sequence[Text],
+        delimiter: str,
+        problems: Sequence[str] = (),
+    ) -> None:
         values = _Reader(model, {text.key: text.text for text in texts}, delimiter)()
-        super().__init__(model, values)
+        super().__init__(model, values, problems)
         self._said = {tuple(text.key.split(delimiter)): text.origin for text in texts}
         self.strays = [path for path in self._said if not held(values, path)]
 
