@@ -121,7 +121,7 @@ async def test_a_taken_port_is_one_plain_line_and_exit_1(section: str):
             assert await service.exit_status() == 1
             assert service.lines == []
             (line,) = service.plain
-            assert f"{section}.port: 127.0.0.1:{port}: Address already in use" in line
+            assert line.endswith(f": {section}.port: 127.0.0.1:{port}: Address already in use")
 
 
 async def test_readiness_turns_false_first_while_calls_are_still_served():

@@ -41,4 +41,5 @@ def bind(name: str, host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    said = error.strerror or str(error)
+    return said.partition(" (while ")[0]  # create_server adds the address, which stands before
