@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from fastapi import Response
 from pydantic import SecretStr
 from runtime.certified import Site
 
@@ -33,12 +34,15 @@ from {{ cookiecutter.__package }}.runtime.clients.settings import (
     ClientTls,
 )
 from {{ cookiecutter.__package }}.runtime.errors import (
+    AlreadyExistsError,
     DeadlineExceededError,
+    FailedPreconditionError,
     FieldViolation,
     InternalError,
     InvalidArgumentError,
     NotFoundError,
     OverloadedError,
+    ServiceError,
     StartupError,
     UnavailableError,
 )
@@ -480,6 +484,39 @@ async def test_a_problem_is_raised_as_the_error_that_it_was(http: Http, ports: P
     with pytest.raises(InvalidArgumentError) as caught:
         await client.post("/v1/orders", json={"sku": "tea", "quantity": 0})
     assert [violation.field for violation in caught.value.fields] == ["quantity"]
+
+
+PROBLEMS = [
+    ('{"code": "NOT_FOUND", "detail": "no tea"}', 400, NotFoundError("no tea")),
+    ('{"code": "E-1234", "detail": "no tea"}', 404, NotFoundError("no tea")),
+    ('{"code": ["NOT_FOUND"], "detail": "no tea"}', 400, InvalidArgumentError("no tea")),
+    ('{"title": "Conflict", "errors": ["sku"]}', 409, AlreadyExistsError("")),
+    ('{"errors": {"sku": "none"}}', 400, InvalidArgumentError("")),
+    ("[]", 504, DeadlineExceededError("")),
+    ("<html>", 418, FailedPreconditionError("")),
+    ('{"code": "OK", "detail": "at db-7"}', 500, InternalError("internal error")),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "error"), PROBLEMS)
+async def test_a_problem_of_another_make_is_what_its_status_says(
+    http: Http,
+    settings: Settings,
+    serving: Callable[..., Any],
+    body: str,
+    status: int,
+    error: ServiceError,
+):
+    async def built(service: Service, settings: Settings) -> None:
+        @service.rest.post("/problem")
+        async def problem() -> Response:
+            return Response(body, status, media_type="application/problem+json; charset=utf-8")
+
+    async with serving(settings, built) as ports:
+        client = await http.client(f"http://127.0.0.1:{ports.http}")
+        with pytest.raises(type(error)) as caught:
+            await soon(client.post("/problem"))
+    assert str(caught.value) == str(error)
 
 
 async def test_a_rest_call_ends_with_its_deadline(

@@ -13,7 +13,7 @@ from ..faults import MEDIA_TYPE, code_of
 from ..traces.http_client import instrument
 from .call import ClientCall
 from .outgoing import Outgoing
-from .remote_errors import from_problem, neutral
+from .remote_errors import code_in, from_problem, neutral, read_problem
 from .settings import ClientTls
 from .tls import ssl_context
 
@@ -59,8 +59,8 @@ class HttpClient(httpx.AsyncClient):
         with self._outgoing.observed(call):
             async with self._bounded(call):
                 response = await self._attempts(request, stream=stream, **options)
-            call.status, call.code = response.status_code, code_of(response.status_code)
-            await self._raise_problem(call, response)
+                call.status, call.code = response.status_code, code_of(response.status_code)
+                await self._raise_problem(call, response)
         return response
 
     @asynccontextmanager
@@ -96,11 +96,11 @@ class HttpClient(httpx.AsyncClient):
         return response
 
     async def _raise_problem(self, call: ClientCall, response: httpx.Response) -> None:
-        if response.is_error and response.headers.get("content-type") == MEDIA_TYPE:
-            await response.aread()
-            problem = response.json()
-            call.code = problem.get("code", call.code)
-            raise from_problem(problem, self._outgoing.name)
+        media_type = response.headers.get("content-type", "").partition(";")[0]
+        if response.is_error and media_type == MEDIA_TYPE:
+            problem = read_problem(await response.aread())
+            call.code = code_in(problem, call.code)
+            raise from_problem(problem, call.code, self._outgoing.name)
 
 
 class _AwayError(Exception):

@@ -1,5 +1,6 @@
 """An error of another service, raised again as the domain error that it was."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,21 +63,39 @@ def from_rpc(error: grpc.aio.AioRpcError, client: str) -> ServiceError:
     return kind(error.details() or "", fields=_fields(details))
 
 
-def from_problem(problem: Mapping[str, Any], client: str) -> ServiceError:
+def read_problem(body: bytes) -> Mapping[str, Any]:
+    """Return the members of a problem (RFC 9457, where all may be missing); none if it is none."""
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def code_in(problem: Mapping[str, Any], otherwise: str) -> str:
+    """Return the code that a service like this one says; of other members of that name, none."""
+    code = str(problem.get("code"))
+    return code if code in ERRORS else otherwise
+
+
+def from_problem(problem: Mapping[str, Any], code: str, client: str) -> ServiceError:
     """Return the domain error that an answer in application/problem+json stands for."""
-    kind = ERRORS.get(str(problem.get("code")), InternalError)
+    kind = ERRORS.get(code, InternalError)
     if kind is InternalError:
         return neutral(kind, client)
     if kind is ResourceExhaustedError and problem.get("status") == OverloadedError.status:
         kind = OverloadedError
-    wrong = problem.get("errors") or ()
-    fields = [FieldViolation(str(each["field"]), str(each["description"])) for each in wrong]
-    return kind(str(problem.get("detail") or ""), fields=fields)
+    return kind(str(problem.get("detail") or ""), fields=_wrong_fields(problem.get("errors")))
 
 
 def neutral(kind: type[ServiceError], client: str) -> ServiceError:
     """Return an error whose text tells nothing of what is behind `client`."""
     return kind(NEUTRAL.get(kind, "internal error").format(client))
+
+
+def _wrong_fields(errors: object) -> list[FieldViolation]:
+    told = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    return [FieldViolation(str(e.get("field", "")), str(e.get("description", ""))) for e in told]
 
 
 def _rich(error: grpc.aio.AioRpcError) -> Status | None:
