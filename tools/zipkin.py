@@ -1,9 +1,6 @@
 """A real Zipkin server, its storage in memory: started from its jar on a free port, and asked."""
 
 import json
-import os
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +10,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-JAR = Path(__file__).parents[1] / ".build/zipkin-server-slim.jar"  # by `make .build/zipkin...`
+from backend import free_port, started
+
+BUILD = Path(__file__).parents[1] / ".build"
 START_S, ANSWER_S = 60, 15
 
 Span = dict[str, Any]
@@ -65,31 +64,8 @@ class Zipkin:
 def zipkin() -> Iterator[Zipkin]:
     """Keep a server running; raises TimeoutError."""
     server = Zipkin(port := free_port())
-    process = subprocess.Popen(
-        ["java", "-Xmx256m", "-jar", str(JAR)],
-        env=os.environ | {"QUERY_PORT": str(port), "STORAGE_TYPE": "mem"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(server.is_up, START_S)
+    (jar,) = BUILD.glob("zipkin-server-*-slim.jar")  # by `make .build/zipkin...`
+    command = ("java", "-Xmx256m", "-jar", str(jar))
+    variables = {"QUERY_PORT": str(port), "STORAGE_TYPE": "mem"}
+    with started(command, server.is_up, START_S, **variables):
         yield server
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
-    """Ask ten times a second; raises TimeoutError."""
-    until = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > until:
-            raise TimeoutError(f"not so after {seconds} s")
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

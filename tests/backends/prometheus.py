@@ -1,7 +1,6 @@
 """A real Prometheus server that scrapes one target."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from zipkin import free_port, wait_until
+from backend import free_port, started
 
 START_S, ANSWER_S = 30, 10
 CONFIG = """
@@ -50,18 +49,11 @@ def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(target=target), encoding="utf-8")
     server = Prometheus(port := free_port())
-    process = subprocess.Popen(
-        [
-            "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stderr=subprocess.DEVNULL,
+    command = (
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
     )
-    try:
-        wait_until(server.is_ready, START_S)
+    with started(command, server.is_ready, START_S):
         yield server
-    finally:
-        process.terminate()
-        process.wait()

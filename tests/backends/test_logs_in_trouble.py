@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from backend import wait_until
 from callers import Stopwatch, get_each
 from fleet import Running, running
 from run import settings
 from standins import LogCollector
-from zipkin import wait_until
 
 pytestmark = pytest.mark.backends
 

@@ -7,11 +7,11 @@ from urllib.request import urlopen
 
 import pytest
 
+from backend import wait_until
 from callers import get_each
 from fleet import running
 from prometheus import prometheus
 from run import settings
-from zipkin import wait_until
 
 pytestmark = pytest.mark.backends
 

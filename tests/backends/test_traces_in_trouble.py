@@ -10,11 +10,11 @@ from urllib.request import urlopen
 
 import pytest
 
+from backend import wait_until
 from callers import Stopwatch, get_each, memory_bytes
 from fleet import Running, running
 from run import settings
 from standins import SpanCollector
-from zipkin import wait_until
 
 pytestmark = pytest.mark.backends
 

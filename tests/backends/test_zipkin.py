@@ -8,10 +8,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from backend import free_port, wait_until
 from fleet import running
 from run import SERVICES, ask_over_rest, settings
 from tree import problem_of, service_of
-from zipkin import Span, Zipkin, free_port, wait_until
+from zipkin import Span, Zipkin
 
 pytestmark = pytest.mark.backends
 

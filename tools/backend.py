@@ -1,0 +1,43 @@
+"""Servers that are not ours, as processes of their own on free ports."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+
+@contextmanager
+def started(
+    command: Sequence[str], is_up: Callable[[], bool], seconds: float, **variables: str
+) -> Iterator[None]:
+    """Keep a server running, at first until `is_up`; raises TimeoutError."""
+    process = subprocess.Popen(
+        command,
+        env=os.environ | variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(is_up, seconds)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
+    """Ask ten times a second; raises TimeoutError."""
+    until = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not so after {seconds} s")
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
