@@ -147,20 +147,13 @@ def call(project: Path, *arguments: str) -> str:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, cwd=folder, env=_environment(), stdout=pipe, stderr=pipe, text=True
+    process = subprocess.run(
+        command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
     )
-    try:
-        stdout, stderr = process.communicate()
-    except BaseException:  # Ctrl-C: subprocess.run would not wait until the child has gone
-        process.kill()
-        process.wait()
-        raise
     if process.returncode != 0:
-        lines = (stderr or stdout).strip().splitlines()
+        lines = (process.stderr or process.stdout).strip().splitlines()
         raise DemoError(f"{' '.join(command[:3])} in {folder}: {' '.join(lines[-1:])}")
-    return stdout
+    return process.stdout
 
 
 def _environment() -> dict[str, str]:

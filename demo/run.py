@@ -31,6 +31,7 @@ PURCHASE = {"sku": "green-tea", "quantity": 2}
 METHOD = "checkout.purchases.v1.PurchaseService/CreatePurchase"
 SERVICES = {ORDER_BOOK, CHECKOUT}
 ANSWER_S, SPANS_S = 10, 15
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -39,15 +40,16 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=TEMPLATE / ".build/demo", help="to bake in")
     parser.add_argument("--save", type=Path, help="file for the spans and log lines, as JSON")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # after a KeyboardInterrupt, subprocess would
+        signal.signal(number, lambda *_: sys.exit(INTERRUPTED))  # not wait until a child has gone
     try:
         demo(arguments.folder.resolve(), arguments.save)
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except SystemExit:
         print("demo: stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 
