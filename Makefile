@@ -28,7 +28,7 @@ MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)
 
 # The newest that runs on Java 17; the slim one keeps spans in memory and has the dashboard.
 ZIPKIN  := 3.6.1
-ZIPJAR  := .build/zipkin-server-slim.jar
+ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
 .PHONY: help demo test test-peers test-backends screenshot test-newest test-pythons bench cost cost-accept bench-baked bench-tools lint format lock upgrade names clean moved
@@ -122,11 +122,11 @@ $(PEERS):
 	@.build/peers/bin/python -m pip install --quiet $(SCHEMATHESIS)
 	@touch $@
 
-$(ZIPJAR): Makefile
+$(ZIPJAR):
 	@tools/need.sh java=default-jre-headless mvn=maven
+	@rm -f .build/zipkin-server-*.jar
 	mvn -q -B -C $(COPYJAR) -Dartifact=io.zipkin:zipkin-server:$(ZIPKIN):jar:slim \
-	-DoutputDirectory=.build -Dmdep.stripVersion=true -Dmdep.overWriteReleases=true
-	@touch $@
+	-DoutputDirectory=.build
 
 # What is measured is baked anew each time; its installation is kept.
 
