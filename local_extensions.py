@@ -11,9 +11,10 @@ from cookiecutter.utils import simple_filter
 
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 LONGEST = 36  # characters; with more, import lines in the tests outgrow their 100 columns
-OWN_FOLDERS = {"config", "proto", "src", "tests"}
+OWN_FOLDERS = {"config", "dist", "proto", "src", "tests"}  # git and ruff skip any `dist`
 TEMPLATE = Path(__file__).parent
 TESTS = TEMPLATE / "{{cookiecutter.service_name}}/tests"  # its modules import each other by name
+OF_TESTS = ("", ".py")  # a folder, a module
 
 
 class RefusedAnswer(ClickException):
@@ -46,7 +47,7 @@ def _mistake(service_name: str) -> str | None:
         return f"{len(service_name)} characters; at most {LONGEST}, please"
     if keyword.iskeyword(service_name):
         return "a keyword of Python"
-    if service_name in OWN_FOLDERS or (TESTS / f"{package}.py").exists():
+    if service_name in OWN_FOLDERS or any((TESTS / f"{package}{end}").exists() for end in OF_TESTS):
         return "the generated project has a folder or a module of this name"
     if _is_taken(service_name):
         return "a module or package of this name is in Python or among what the service installs"

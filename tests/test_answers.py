@@ -31,12 +31,12 @@ REFUSED = [
     ("", f"{FORM}, like order-book"),
     ("a" * 37, "37 characters; at most 36, please"),
     ("class", "a keyword of Python"),
-    *((name, OWN) for name in ("config", "proto", "src", "tests", "conftest")),
+    *((name, OWN) for name in ("config", "proto", "src", "tests", "conftest", "dist", "orders")),
     *((name, TAKEN) for name in ("logging", "test", "distutils", "annotationlib")),  # Python, once
     *((name, TAKEN) for name in ("grpc", "google", "h2", "typing-extensions")),  # to be imported
     *((name, TAKEN) for name in ("grpcio", "pyjwt", "pip", "colorama")),  # to be installed
 ]
-ACCEPTED = ["a", "a-service-with-a-rather-long-name-42", "a1-2b", "print", "match", "orders"]
+ACCEPTED = ["a", "a-service-with-a-rather-long-name-42", "a1-2b", "print", "match", "clients"]
 
 
 def ask(folder: Path, *options: str, typed: str = "") -> subprocess.CompletedProcess[str]:
