@@ -11,6 +11,7 @@ from loguru import logger
 
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.runtime import cli
+from {{ cookiecutter.__package }}.runtime.rest.connections import Connections
 from {{ cookiecutter.__package }}.runtime.service import Service, run
 from {{ cookiecutter.__package }}.settings import Settings
 
@@ -24,12 +25,21 @@ async def resource(name: str) -> AsyncIterator[None]:
         logger.info("{} closed", name)
 
 
-async def die() -> None:
+async def die(*_: object) -> None:
     raise ConnectionError("secret-dsn")
 
 
 async def dies_in_background(service: Service) -> None:
     service.spawn("poll", die)
+
+
+async def loses_grpc(service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_later(1, loop.create_task, service.rpc.stop(0))
+
+
+async def loses_http(service: Service) -> None:
+    Connections.watch = die  # the management port has begun already
 
 
 async def cannot_open(service: Service) -> None:

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from process import started
 
 FAULTY = (sys.executable, str(Path(__file__).with_name("faulty.py")))
@@ -18,6 +20,21 @@ async def test_a_background_task_that_dies_stops_the_service_in_order():
         assert "stopped" in messages(service)
         (line,) = service.plain
         assert line.endswith("background task 'poll' died: ConnectionError")
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("loses_http", "the http server died: ConnectionError"),
+        ("loses_grpc", "the grpc server ended by itself"),
+    ],
+)
+async def test_a_server_that_dies_stops_the_others_in_order(fault: str, cause: str):
+    async with started(*FAULTY, fault) as service:
+        assert await service.exit_status() == 1
+        assert "stopped" in messages(service)
+        (line,) = service.plain
+        assert line.endswith(f": {cause}")
 
 
 async def test_a_failing_start_closes_what_was_open_and_is_one_plain_line():
