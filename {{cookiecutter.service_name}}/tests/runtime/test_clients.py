@@ -427,7 +427,8 @@ async def test_observers_hear_of_each_call(fleet: Fleet, ports: Ports):
 
 @pytest.mark.parametrize("is_forwarded", [True, False])
 async def test_a_token_is_sent_on_only_if_the_settings_say_so(is_forwarded: bool):
-    call = Call("grpc", "", "", request_id="order-4711")
+    call = Call("grpc", "", "")
+    call.request_id = "order-4711"
     call.principal = Principal("alice", token=SecretStr("secret"))
     settings = ClientSettings(target="localhost:1", forward_token=is_forwarded)
     told = {"x-request-id": "order-4711"}

@@ -41,15 +41,15 @@ def orders_router(orders: Orders) -> APIRouter:
 
 
 def _add_calls(router: APIRouter, orders: Orders) -> None:
-    @router.post("", status_code=201, responses=problems(409))
-    async def create_order(new: NewOrder) -> Order:
-        """Accept an order; the same one again under its `idempotency_key` gives the same answer."""
-        return await orders.create(new)
-
     @router.get("/{order_id}", responses=problems(404))
     async def get_order(order_id: OrderId) -> Order:
         """Return one order."""
         return await orders.get(order_id)
+
+    @router.post("", status_code=201, responses=problems(409))
+    async def create_order(new: NewOrder) -> Order:
+        """Accept an order; the same one again under its `idempotency_key` gives the same answer."""
+        return await orders.create(new)
 
     @router.get("")
     async def list_orders(page_size: PageSize = 0, page_token: Token = "") -> OrderPage:

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Transport = Literal["http", "grpc"]
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """Filled in by the edge of its transport; ids are lower-case hex, durations nanoseconds.
 
@@ -16,12 +14,10 @@ class Call:
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
     of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended, and
-    `trace_state` W3C's header of that name: both are the concern of `traces` alone.
+    `trace_state` W3C's header of that name: both are the concern of `traces` alone. What a call
+    does not need stays with the class, as making an object of so much costs each call.
     """
 
-    transport: Transport
-    trace_id: str
-    span_id: str
     parent_id: str | None = None
     sampled: bool = False
     request_id: str = ""
@@ -40,9 +36,13 @@ class Call:
     deadline: float | None = None
     principal: object | None = None
     error: BaseException | None = None
-    scope: Mapping[str, Any] | None = field(default=None, repr=False)  # holds secrets
+    scope: Mapping[str, Any] | None = None  # holds secrets
     span: object | None = None
     trace_state: str | None = None
+
+    def __init__(self, transport: Transport, trace_id: str, span_id: str) -> None:
+        self.transport: Transport = transport
+        self.trace_id, self.span_id = trace_id, span_id
 
 
 Observer = Callable[[Call], None]

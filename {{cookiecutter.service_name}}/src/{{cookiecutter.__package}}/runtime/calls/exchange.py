@@ -21,16 +21,17 @@ class Exchange:
     That happens when the deadline has passed (`late`), or when the caller hangs up (`gone`).
     """
 
+    started = gone = late = False
+    _body_read = _reading = _watching = _cancelled = False
+    _until = math.inf
+    _ahead: asyncio.Task[Message] | None = None
+    _left: asyncio.Task[Message] | None = None
+
     def __init__(self, call: Call, edge: Edge, receive: Receive, send: Send) -> None:
         self.call = call
-        self.started = self.gone = self.late = False
         self._gate, self._alarm, self._receive, self._send = edge.gate, edge.alarm, receive, send
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task(self._loop)
-        self._body_read = self._reading = self._watching = self._cancelled = False
-        self._until = math.inf
-        self._ahead: asyncio.Task[Message] | None = None
-        self._left: asyncio.Task[Message] | None = None
 
     def open(self, seconds: float) -> None:
         """Begin the call, which has so long; raises OverloadedError."""

@@ -6,7 +6,6 @@ Only what somebody else has chosen has to be quoted by an encoder.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from time import time
 from typing import NamedTuple
 
 from ..calls.call import Call
@@ -28,10 +27,9 @@ class Outcome(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What depends on the transport: the message, as it is and as JSON, and fields as JSON."""
+    """What many calls have in common: the message, and most of the fields as JSON."""
 
     message: str
-    quoted_message: str
     fields: str
 
 
@@ -51,24 +49,21 @@ def level_no_of(call: Call) -> int:
 
 def line_of(call: Call, common: bytes) -> Line:
     """Return the line; its fields have the names of ECS, and where it has none, OpenTelemetry's."""
-    found, now = OUTCOMES.get(call.code, FINE), time()
-    is_http = call.transport == "http"
-    part = _of_http(call) if is_http else _grpc_part(call.method, call.code)
-    line = Line(now, found.level, found.level_no, LOGGER, part.message)
+    ended_ns = call.started_unix_ns + call.duration_ns
+    found = OUTCOMES.get(call.code, FINE)
+    part = _of_http(call) if call.transport == "http" else _grpc_part(call.method, call.code)
+    line = Line(ended_ns / 1e9, found.level, found.level_no, LOGGER, part.message)
     line.fields = {"event.duration": call.duration_ns, "trace.id": call.trace_id}  # for people
-    start = (
-        f'{{"@timestamp":"{stamp(now)}","log.level":"{found.written_level}"'
-        f',"message":{part.quoted_message},"log.logger":"{LOGGER}"'
-        f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
-        f',"event.code":"{call.code}","event.outcome":"{found.outcome}"'
-        f',"event.duration":{call.duration_ns},"http.request.id":{_request_id(call)}'
-        f',"http.request.body.bytes":{call.received_bytes}'
-        f',"http.response.body.bytes":{call.sent_bytes}'
-    )
     caller = _of_caller(call.peer, call.user_agent)
     if call.principal is not None:
         caller += f',"user.name":{quoted(str(call.principal))}'
-    line.json = f"{start}{caller}{part.fields}".encode() + common
+    line.json = (
+        f'{{"@timestamp":"{stamp(ended_ns)}",{part.fields}'
+        f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
+        f',"event.duration":{call.duration_ns},"http.request.id":{_request_id(call)}'
+        f',"http.request.body.bytes":{call.received_bytes}'
+        f',"http.response.body.bytes":{call.sent_bytes}{caller}'
+    ).encode() + common
     return line
 
 
@@ -94,30 +89,38 @@ def _caller_part(peer: str, user_agent: str | None) -> str:
 
 def _of_http(call: Call) -> Part:
     part = _http_part if len(call.path) <= LONGEST_KEPT else _http_part.__wrapped__
-    return part(call.method, call.path, call.route, call.status)
+    return part(call.method, call.path, call.route, call.status, call.code)
 
 
 @lru_cache(maxsize=1024)
-def _http_part(method: str, path: str, route: str | None, status: int) -> Part:
-    """Return what only HTTP has; the same calls come often."""
+def _http_part(method: str, path: str, route: str | None, status: int, code: str) -> Part:
+    """Return what depends on nothing else; the same calls come often."""
     path = without_tokens(path)
     action = f"{method} {route}" if route else method
     message = f"{method} {path} {status}"
     fields = (
-        f',"event.action":{quoted(action)},"network.protocol":"http"'
+        f'{_common_part(message, code)},"event.action":{quoted(action)},"network.protocol":"http"'
         f',"http.request.method":{quoted(method)},"http.route":{quoted(route)}'
         f',"http.response.status_code":{status},"url.path":{quoted(path)}'
     )
-    return Part(message, quoted(message), fields)
+    return Part(message, fields)
 
 
 @lru_cache(maxsize=1024)
 def _grpc_part(method: str, code: str) -> Part:
-    """Return what only gRPC has; there are few methods."""
+    """Return what depends on nothing else; there are few methods."""
     name = quoted(method)
     message = f"{method} {code}"
     fields = (
-        f',"event.action":{name},"network.protocol":"grpc","rpc.system.name":"grpc"'
-        f',"rpc.method":{name},"rpc.response.status_code":"{code}"'
+        f'{_common_part(message, code)},"event.action":{name},"network.protocol":"grpc"'
+        f',"rpc.system.name":"grpc","rpc.method":{name},"rpc.response.status_code":"{code}"'
     )
-    return Part(message, quoted(message), fields)
+    return Part(message, fields)
+
+
+def _common_part(message: str, code: str) -> str:
+    found = OUTCOMES.get(code, FINE)
+    return (
+        f'"log.level":"{found.written_level}","message":{quoted(message)},"log.logger":"{LOGGER}"'
+        f',"event.code":"{code}","event.outcome":"{found.outcome}"'
+    )

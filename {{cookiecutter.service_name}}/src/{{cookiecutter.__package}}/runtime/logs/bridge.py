@@ -29,18 +29,12 @@ class Bridge(logging.Handler):
         self._emit = emit
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._emit(
-            Line(
-                record.created,
-                record.levelname,
-                record.levelno,
-                record.name,
-                _message(record),
-                origin(record.filename, record.lineno, record.funcName),
-                {key: value for key, value in vars(record).items() if key not in STANDARD},
-                record.exc_info[1] if record.exc_info else None,
-            )
-        )
+        level, number = record.levelname, record.levelno
+        line = Line(record.created, level, number, record.name, _message(record))
+        line.fields = origin(record.filename, record.lineno, record.funcName)
+        line.labels = {name: held for name, held in vars(record).items() if name not in STANDARD}
+        line.error = record.exc_info[1] if record.exc_info else None
+        self._emit(line)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -34,10 +34,10 @@ class Console(Sink):
     def put(self, line: Line) -> None:
         data = self._form(line)
         with self._lock:
-            if self._may_write(len(data)):
-                self._write(data)
-            else:
+            if self._backlog.waiting or not (self._is_file or self._has_room(len(data))):
                 self._backlog.put(data)
+            else:
+                self._write(data)
 
     def flush(self, seconds: float) -> bool:
         return self._backlog.flush(seconds)
@@ -45,11 +45,9 @@ class Console(Sink):
     def close(self) -> None:
         self._backlog.close()
 
-    def _may_write(self, size: int) -> bool:
-        """Return whether writing would not wait: always for a file, else if a pipe has room."""
-        if self._backlog.waiting:
-            return False
-        return self._is_file or (size <= PIPE_BUF and bool(self._poll.poll(0)))
+    def _has_room(self, size: int) -> bool:
+        """Return whether writing to a pipe would not wait."""
+        return size <= PIPE_BUF and bool(self._poll.poll(0))
 
     def _write(self, data: bytes) -> None:
         try:

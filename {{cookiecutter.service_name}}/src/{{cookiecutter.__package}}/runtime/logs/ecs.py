@@ -34,10 +34,10 @@ def as_json(line: Line) -> bytes:
     return line.json
 
 
-def stamp(at: float) -> str:
-    """Return a time in seconds since 1970 as RFC 3339 writes it, to the microsecond."""
-    second = int(at)
-    return f"{_second(second)}.{int((at - second) * 1e6):06d}Z"
+def stamp(at_ns: int) -> str:
+    """Return a time in nanoseconds since 1970 as RFC 3339 writes it, to the microsecond."""
+    second, rest_ns = divmod(at_ns, 10**9)
+    return f"{_second(second)}.{str(10**6 + rest_ns // 1000)[1:]}Z"  # cheaper than :06d
 
 
 @lru_cache(maxsize=4)  # many lines fall into one second
@@ -55,7 +55,7 @@ def quoted(text: str | None) -> str:
 
 def _document(line: Line) -> dict[str, Any]:
     document = {
-        "@timestamp": stamp(line.at),
+        "@timestamp": stamp(int(line.at * 1e9)),
         "log.level": line.level.lower(),
         "message": line.message,
         "log.logger": line.logger,

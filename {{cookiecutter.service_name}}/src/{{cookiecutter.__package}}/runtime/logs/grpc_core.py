@@ -78,8 +78,10 @@ class Relay:
 
     def _log(self, found: re.Match[bytes]) -> None:
         line = now(LEVELS[found[1]], LOGGER, found[4].decode(errors="backslashreplace"))
-        line.fields["log.origin.file.name"] = found[2].decode()
-        line.fields["log.origin.file.line"] = int(found[3])
+        line.fields = {
+            "log.origin.file.name": found[2].decode(),
+            "log.origin.file.line": int(found[3]),
+        }
         self._emit(line)
 
     def _pass_on(self, data: bytes) -> None:

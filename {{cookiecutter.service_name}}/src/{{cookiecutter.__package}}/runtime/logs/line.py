@@ -1,15 +1,14 @@
 """One record on its way to the sinks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from time import time
+from types import MappingProxyType
 from typing import Any
 
 from .kinds import Level
 from .levels import NUMBERS
 
 
-@dataclass(slots=True, eq=False)
 class Line:
     """What one record says; `fields` have names of the Elastic Common Schema, `labels` our own.
 
@@ -18,12 +17,7 @@ class Line:
     some sink has asked for: each is made once.
     """
 
-    at: float
-    level: str
-    level_no: int
-    logger: str
-    message: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
     labels: Mapping[str, Any] | None = None
     error: BaseException | None = None
     stack: str = ""
@@ -31,6 +25,10 @@ class Line:
     json: bytes | None = None
     text: bytes | None = None
     coloured: bytes | None = None
+
+    def __init__(self, at: float, level: str, level_no: int, logger: str, message: str) -> None:
+        self.at, self.level, self.level_no = at, level, level_no
+        self.logger, self.message = logger, message
 
 
 def now(level: Level, logger: str, message: str) -> Line:

@@ -79,18 +79,12 @@ class Logs:
         """Write a record of loguru; its sink."""
         record = message.record
         caught = record["exception"]
-        self.emit(
-            Line(
-                record["time"].timestamp(),
-                record["level"].name,
-                record["level"].no,
-                record["name"] or "",
-                record["message"],
-                origin(record["file"].name, record["line"], record["function"]),
-                record["extra"],
-                caught.value if caught else None,
-            )
-        )
+        level, at = record["level"], record["time"].timestamp()
+        line = Line(at, level.name, level.no, record["name"] or "", record["message"])
+        line.fields = origin(record["file"].name, record["line"], record["function"])
+        line.labels = record["extra"]
+        line.error = caught.value if caught else None
+        self.emit(line)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Log what goes wrong in the loop where nobody awaits it."""

@@ -15,21 +15,23 @@ class Histogram:
         self, name: str, documentation: str, labels: Sequence[str], bounds: Sequence[int], unit: int
     ) -> None:
         self._name, self._documentation, self._labels = name, documentation, labels
-        self._bounds, self._unit = tuple(sorted(bounds)), unit
+        self.bounds, self._unit = tuple(sorted(bounds)), unit
         self._series: dict[Key, list[int]] = {}
 
     def observe(self, key: Key, value: int) -> None:
         """Count `value` under the values of the labels."""
-        series = self._series.get(key)
-        if series is None:  # one count for each bucket, one for what is above, and the sum
-            series = self._series[key] = [0] * (len(self._bounds) + 2)
-        series[bisect_left(self._bounds, value)] += 1
+        series = self._series.get(key) or self.series(key)
+        series[bisect_left(self.bounds, value)] += 1
         series[-1] += value
+
+    def series(self, key: Key) -> list[int]:
+        """Return one count for each bucket, one for what is above, and the sum."""
+        return self._series.setdefault(key, [0] * (len(self.bounds) + 2))
 
     def collect(self) -> HistogramMetricFamily:
         """Return what was counted, as Prometheus wants it: each bucket holds those below it."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        edges = [*(str(bound / self._unit) for bound in self._bounds), "+Inf"]
+        edges = [*(str(bound / self._unit) for bound in self.bounds), "+Inf"]
         for key, series in list(self._series.items()):
             buckets, below = [], 0
             for edge, count in zip(edges, series, strict=False):

@@ -1,5 +1,6 @@
 """Rate, errors and duration of every call, by OpenTelemetry's names in Prometheus' spelling."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod
 from typing import NamedTuple
@@ -24,6 +25,7 @@ HTTP_CLIENT = ("client", "http_request_method", "http_response_status_code", "er
 RPC_CLIENT = ("client", *RPC)
 CLIENT_TEXT = "Time until a call to another service had ended, its repetitions included."
 
+Series = tuple[list[int], ...]  # counts as a Histogram keeps them
 Counts = Callable[[], Mapping[str, int]]
 
 
@@ -55,7 +57,8 @@ class Metrics(Collector):
         if call.transport == "grpc":
             self._rpc.observe((call.method, call.code), call)
             return
-        self._http.observe((_known(call.method), call.route or "", str(call.status)), call)
+        method = call.method if call.method in METHODS else OTHER  # whoever calls can invent more
+        self._http.observe((method, call.route or "", str(call.status)), call)
 
     def observe_client(self, call: ClientCall) -> None:
         """Count a call to another service; a ClientObserver."""
@@ -101,9 +104,10 @@ def _known(method: str) -> str:
 
 
 class _Sides:
-    """Duration and both sizes of the calls of one transport."""
+    """Duration and both sizes of the calls of one transport, found by one look for all three."""
 
     def __init__(self, name: str, part: str, labels: tuple[str, ...], bounds: list[int]) -> None:
+        self._series: dict[tuple[str, ...], Series] = {}
         self._duration = Histogram(
             f"{name}_duration_seconds", "Time until a call had ended.", labels, bounds, NANOSECONDS
         )
@@ -115,9 +119,17 @@ class _Sides:
         )
 
     def observe(self, key: tuple[str, ...], call: Call) -> None:
-        self._duration.observe(key, call.duration_ns)
-        self._received.observe(key, call.received_bytes)
-        self._sent.observe(key, call.sent_bytes)
+        duration, received, sent = self._series.get(key) or self._begin(key)
+        duration[bisect_left(self._duration.bounds, call.duration_ns)] += 1
+        duration[-1] += call.duration_ns
+        received[bisect_left(SIZES, call.received_bytes)] += 1
+        received[-1] += call.received_bytes
+        sent[bisect_left(SIZES, call.sent_bytes)] += 1
+        sent[-1] += call.sent_bytes
+
+    def _begin(self, key: tuple[str, ...]) -> Series:
+        series = tuple(each.series(key) for each in (self._duration, self._received, self._sent))
+        return self._series.setdefault(key, series)
 
     def collect(self) -> Iterator[Metric]:
         yield self._duration.collect()

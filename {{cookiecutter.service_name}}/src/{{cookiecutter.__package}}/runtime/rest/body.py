@@ -5,41 +5,24 @@ from collections.abc import Awaitable
 from http.client import REQUEST_ENTITY_TOO_LARGE, REQUEST_TIMEOUT
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from ..faults import refusal
 from .settings import HttpLimits
 
 
 class Body:
     """Counts and times what the application reads; a stream is only timed, part by part."""
 
-    __slots__ = (
-        "_ended",
-        "_limits",
-        "_receive",
-        "_send",
-        "_size",
-        "_stream",
-        "_until",
-        "answered",
-        "refusal",
-    )
+    answered = False
+    refusal: HTTPException | None = None
+    _size, _until, _ended = 0, 0.0, False
 
     def __init__(self, limits: HttpLimits, receive: Receive, send: Send, *, stream: bool) -> None:
         self._limits, self._receive, self._send, self._stream = limits, receive, send, stream
-        self._size, self._until, self._ended = 0, 0.0, False
-        self.answered = False
-        self.refusal: HTTPException | None = None
 
-    async def read_by(self, app: ASGIApp, scope: Scope) -> None:
-        """Run `app`; what it makes of our own refusal is of no interest."""
-        try:
-            await app(scope, self._take, self._answer)
-        except HTTPException as error:
-            if error is not self.refusal:
-                raise
-
-    async def _take(self) -> Message:
+    async def take(self) -> Message:
+        """Hand on the next part; raises HTTPException, which is the refusal."""
         if self._ended:  # what follows may take as long as it likes
             return await self._receive()
         self._until = self._until or self._deadline()
@@ -62,11 +45,20 @@ class Body:
             self.refusal = too_large(self._limits)
             raise self.refusal
 
-    def _answer(self, message: Message) -> Awaitable[None]:
+    def answer(self, message: Message) -> Awaitable[None]:
+        """Hand on a part of the answer, but none to a request that was refused."""
         if self.refusal is not None and not self.answered:
             return _nothing()
         self.answered = True
         return self._send(message)
+
+    async def refuse(self, scope: Scope) -> None:
+        """Answer the refusal."""
+        assert self.refusal is not None
+        answer = refusal(self.refusal)
+        if scope["http_version"].startswith("1"):
+            answer.headers["connection"] = "close"  # the rest of the body is not read
+        await answer(scope, self._receive, self._send)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._limits.body_time.total_seconds()

@@ -1,12 +1,11 @@
 """Bounds of a request that every server needs: they stand between the edge and the framework."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from http.client import BAD_REQUEST, METHOD_NOT_ALLOWED
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..faults import refusal
 from .body import Body, too_large
 from .settings import HttpLimits
 
@@ -19,19 +18,28 @@ FRAMING = frozenset((LENGTH, CODING, TYPE))  # what says how the body of a reque
 def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
     """Return `app` behind the bounds of `limits`; a refusal is answered as a problem."""
 
-    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+    def bounded(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
+            return app(scope, receive, send)
         head = {name: value for name, value in scope["headers"] if name in FRAMING}
         body = Body(limits, receive, send, stream=_is_stream(head))
         body.refusal = _refusal(scope["method"], head, limits)
         if body.refusal is None:
-            await body.read_by(app, scope)
-        if body.refusal is not None and not body.answered:
-            await _answer(body.refusal, scope, receive, send)
+            return _read(app, scope, body)
+        return body.refuse(scope)
 
     return bounded
+
+
+async def _read(app: ASGIApp, scope: Scope, body: Body) -> None:
+    """Run `app`; what it makes of a refusal of the body is of no interest."""
+    try:
+        await app(scope, body.take, body.answer)
+    except HTTPException as error:
+        if error is not body.refusal:
+            raise
+    if body.refusal is not None and not body.answered:
+        await body.refuse(scope)
 
 
 def _is_stream(head: Mapping[bytes, bytes]) -> bool:
@@ -48,10 +56,3 @@ def _refusal(method: str, head: Mapping[bytes, bytes], limits: HttpLimits) -> HT
     if CODING in head:  # RFC 9112, 6.1: an attempt to hide a second request
         return HTTPException(BAD_REQUEST, "both content-length and transfer-encoding")
     return too_large(limits) if int(head[LENGTH]) > limits.body_size else None
-
-
-async def _answer(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
-    answer = refusal(error)
-    if scope["http_version"].startswith("1"):
-        answer.headers["connection"] = "close"  # the rest of the body is not read
-    await answer(scope, receive, send)

@@ -36,12 +36,15 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
     traced = api.build_middleware_stack()
 
     def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        _note(api, scope)
+        scope["app"] = api  # as FastAPI does in front of its one stack
         return plain(scope, receive, send)
 
     def answer_traced(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        _note(api, scope)
-        opening.set(current.get())
+        scope["app"] = api
+        call = current.get()
+        opening.set(call)
+        if call is not None:
+            call.scope = scope  # what the span tells
         return traced(scope, receive, send)
 
     return Faces(answer_plainly, answer_traced)
@@ -53,11 +56,3 @@ def _peeled(app: Any) -> ASGIApp:
         app = app.app
     peeled: ASGIApp = app
     return peeled
-
-
-def _note(api: FastAPI, scope: Scope) -> None:
-    """Do what `FastAPI.__call__` does in front of its one stack, and keep what the span tells."""
-    scope["app"] = api
-    call = current.get()
-    if call is not None:
-        call.scope = scope
