@@ -5,14 +5,16 @@ import json
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import {{ cookiecutter.__package }} as package
 from {{ cookiecutter.__package }}.runtime.service import Ports
+
+from forking import Forked, forked
 
 HOME = Path(__file__).parents[1]
 PREFIX = f"{package.__name__.upper()}__"
@@ -29,11 +31,13 @@ QUIET = {
 }
 TIMEOUT_S = 20  # what a test waits for comes at once, or the test has failed
 
+Start = Callable[[Sequence[str], Path, Mapping[str, str]], Awaitable[Process | Forked]]
+
 
 class Service:
     """A started process; `lines` are its log records so far."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process | Forked) -> None:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self.plain: list[str] = []
@@ -80,21 +84,24 @@ class Service:
             self.plain.append(line.rstrip("\n"))
 
 
+async def executed(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Process:
+    """Run `python ARGUMENTS`, as an operator does."""
+    command = (sys.executable, *arguments)
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT
+    )
+
+
 @asynccontextmanager
 async def started(
-    *command: str, config: Path = HOME / "config", **chosen: str
+    *program: str, config: Path = HOME / "config", start: Start = forked, **chosen: str
 ) -> AsyncIterator[Service]:
     """Start the service with QUIET settings, `chosen` ones (http__port="8000") above them."""
     wanted = QUIET | {name.replace("__", "."): value for name, value in chosen.items()}
     sets = [f"--set={name}={value}" for name, value in wanted.items()]
-    process = await asyncio.create_subprocess_exec(
-        *(command or (sys.executable, "-m", package.__name__)),
-        *("run", f"--config={config}", *sets),
-        cwd=HOME,
-        env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
-        stdout=PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    command = program or ("-m", package.__name__)
+    process = await start([*command, "run", f"--config={config}", *sets], HOME, env)
     service = Service(process)
     try:
         yield service

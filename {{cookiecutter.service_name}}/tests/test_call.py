@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE
+import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 import grpc
@@ -20,7 +20,9 @@ from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.settings import Settings
 
 from collector import Collector
+from forking import forked
 
+HOME = Path(__file__).parents[1]
 NAME = package.__name__
 SERVICE = f"{NAME}.orders.v1.OrderService"
 ITEM = '{"sku": "tea", "quantity": 2}'
@@ -60,17 +62,15 @@ class Said(NamedTuple):
 async def call(*arguments: str, **chosen: str) -> Said:
     """Run the command with the settings of the service, `chosen` ones above them."""
     wanted = {"traces.exporter": "none"} | {k.replace("__", "."): v for k, v in chosen.items()}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", NAME, "call", *arguments),
-        *(f"--set={key}={value}" for key, value in wanted.items()),
-        cwd=Path(__file__).parents[1],
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    async with asyncio.timeout(20):
-        answers, plain = await process.communicate()
-    assert process.returncode is not None
-    return Said(process.returncode, answers.decode().splitlines(), plain.decode().splitlines())
+    sets = [f"--set={key}={value}" for key, value in wanted.items()]
+    with TemporaryFile() as errors:
+        command = ["-m", NAME, "call", *arguments, *sets]
+        process = await forked(command, HOME, os.environ, errors.fileno())
+        async with asyncio.timeout(20):
+            answers, status = await process.stdout.read(), await process.wait()
+        errors.seek(0)
+        plain = errors.read()
+    return Said(status, answers.decode().splitlines(), plain.decode().splitlines())
 
 
 async def test_a_call_prints_the_answer_and_the_trace_id(ports: Ports):

@@ -15,7 +15,7 @@ from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
 from {{ cookiecutter.__package }}.runtime.service import Ports
 
-from process import TIMEOUT_S, Service, started
+from process import TIMEOUT_S, Service, executed, started
 
 ACTIVE = re.compile(r'server_active_calls{kind="\w+"} 1.0')
 LINE = b'{"sku": "tea", "quantity": 1}\n'
@@ -169,7 +169,7 @@ async def test_open_streams_and_idle_connections_do_not_delay_the_stop():
 
 
 async def test_sigterm_while_starting_or_idle_is_exit_0():
-    async with started() as service:
+    async with started(start=executed) as service:
         await service.ports()
         service.terminate()
         assert await service.exit_status() == 0
