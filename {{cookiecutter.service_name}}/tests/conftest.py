@@ -1,6 +1,6 @@
 """The real service on free ports; it starts in milliseconds, so nothing is mocked."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from {{ cookiecutter.__package }}.runtime.logs.levels import Levels
 from {{ cookiecutter.__package }}.runtime.logs.logs import Logs
 from {{ cookiecutter.__package }}.runtime.logs.redact import Redactor
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
+from {{ cookiecutter.__package }}.runtime.tls.authority import Authority
 from {{ cookiecutter.__package }}.runtime.traces import tracing
 from {{ cookiecutter.__package }}.settings import Settings
 
@@ -39,6 +40,16 @@ def free(**sections: Any) -> Settings:
 def silent(settings: LogsSettings) -> Logs:
     """Return a log with its levels, and no sink."""
     return Logs(Levels(settings.level, settings.levels), (), Redactor(settings.redact), b"")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test calls the web, whose authorities each HTTP client would take 30 ms to load."""
+    authorities = tmp_path_factory.mktemp("authorities") / "ca.pem"
+    authorities.write_bytes(Authority().certificate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authorities))
+        yield
 
 
 @pytest.fixture

@@ -56,8 +56,10 @@ def warnings() -> Iterator[list[str]]:
 
 async def until(probe: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
-        while not await probe():
-            pass
+        while True:
+            if await probe():
+                return
+            await asyncio.sleep(0.02)  # the files are looked at once a second
 
 
 WAYS = [Client.by_http1, Client.by_http2, Client.by_grpc]
