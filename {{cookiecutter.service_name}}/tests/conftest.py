@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
+import hypothesis
 import pytest
 
 from {{ cookiecutter.__package }}.app import build
@@ -18,6 +19,11 @@ from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.runtime.tls.authority import Authority
 from {{ cookiecutter.__package }}.runtime.traces import tracing
 from {{ cookiecutter.__package }}.settings import Settings
+
+hypothesis.settings.register_profile(  # what is slow is the machine
+    "loaded machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("loaded machine")
 
 Serving = Callable[..., AbstractAsyncContextManager[Ports]]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_settings import Folder, Settings
 
@@ -14,9 +14,7 @@ from {{ cookiecutter.__package }}.runtime.settings.paths import dotted
 from {{ cookiecutter.__package }}.runtime.settings.show import as_json, as_text, toml
 from {{ cookiecutter.__package }}.settings import Settings as ServiceSettings
 
-quickly = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+quickly = settings(max_examples=150, database=None)
 
 
 def keys(kind: Any) -> list[str]:

@@ -56,10 +56,12 @@ def warnings() -> Iterator[list[str]]:
 
 async def until(probe: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            if await probe():
-                return
-            await asyncio.sleep(0.02)  # the files are looked at once a second
+        while not await probe():
+            await pause()
+
+
+async def pause() -> None:
+    await asyncio.sleep(0.02)  # the files are looked at once a second
 
 
 WAYS = [Client.by_http1, Client.by_http2, Client.by_grpc]
