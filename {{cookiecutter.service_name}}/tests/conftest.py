@@ -1,5 +1,7 @@
 """The real service on free ports; it starts in milliseconds, so nothing is mocked."""
 
+import gc
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -7,6 +9,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from loguru import logger
 
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.runtime.calls.call import Call
@@ -46,6 +49,17 @@ def free(**sections: Any) -> Settings:
 def silent(settings: LogsSettings) -> Logs:
     """Return a log with its levels, and no sink."""
     return Logs(Levels(settings.level, settings.levels), (), Redactor(settings.redact), b"")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported stays: to search it again and again takes time
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_tracebacks() -> None:
+    """loguru writes each value beside its line, for which it parses the file again."""
+    logger.remove()
+    logger.add(sys.stderr, diagnose=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -61,7 +61,7 @@ async def until(probe: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def pause() -> None:
-    await asyncio.sleep(0.02)  # the files are looked at once a second
+    await asyncio.sleep(0.02)  # others need the machine, too
 
 
 WAYS = [Client.by_http1, Client.by_http2, Client.by_grpc]
@@ -285,6 +285,7 @@ async def load_on(client: Client) -> AsyncIterator[list[str]]:
     async def again(way: Way) -> None:
         while not stop.is_set():
             ends.append(await way(client))
+            await pause()
 
     async def on_old_ones() -> None:
         async with client.http(http2=True) as http, client.channel() as channel:
