@@ -13,6 +13,7 @@ from sample_settings import Folder, Waits
 from sample_settings import Settings as Sample
 
 from {{ cookiecutter.__package }}.runtime.settings import SettingsRoot, schema, shapes
+from {{ cookiecutter.__package }}.runtime.settings.descriptions import descriptions
 from {{ cookiecutter.__package }}.runtime.settings.reference import reference
 from {{ cookiecutter.__package }}.settings import Settings
 
@@ -63,8 +64,9 @@ def test_the_defaults_in_the_reference_are_those_in_force(folder):
 
 def plain_fields(kind: Any, path: str) -> Iterator[tuple[str, str | None]]:
     for each in filter(is_model, shapes.alternatives(kind)):
+        described = descriptions(each)
         for name, field in each.model_fields.items():
-            yield f"{path}.{name}", field.description
+            yield f"{path}.{name}", field.description or described.get(name)
             yield from plain_fields(field.annotation, f"{path}.{name}")
     if entry := shapes.entry(kind):
         yield from plain_fields(entry, f"{path}.NAME")

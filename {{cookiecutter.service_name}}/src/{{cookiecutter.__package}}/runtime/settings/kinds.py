@@ -20,12 +20,11 @@ Url = Annotated[str, AfterValidator(http_url)]  # of http or https; empty means 
 
 
 class Section(BaseModel):
-    """A table of settings; the docstring below each field is its description."""
+    """A table of settings; the docstring below each field is its description (descriptions.py)."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
         validate_default=False,
         defer_build=True,  # `load` builds all at once, and names the field whose type is unknown

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from . import masks, shapes
+from .descriptions import descriptions
 from .layers import Layer, TomlFile, said_by
 from .paths import KeyPath, dotted, members, values
 from .quantities import WrittenDuration
@@ -126,8 +127,9 @@ def _meaning(model: type[BaseModel], path: KeyPath) -> str:
         return _meaning(model, path[:-1])
     for each in shapes.alternatives(shapes.at(model, path[:-1])):
         field = getattr(each, "model_fields", {}).get(path[-1])
-        if field is not None and field.description:
-            return f": {field.description}"
+        text = field and (field.description or descriptions(each).get(str(path[-1])))
+        if text:
+            return f": {text}"
     return ""
 
 

@@ -7,12 +7,14 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from .complete import complete
+from .descriptions import describe
 from .quantities import Quantity
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of what `model` reads; raises SettingsError for a type of no use."""
     complete(model)
+    describe(model)
     schema = model.model_json_schema(schema_generator=_WrittenDefaults)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
