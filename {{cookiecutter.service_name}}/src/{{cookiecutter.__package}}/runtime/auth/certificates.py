@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,7 +11,9 @@ from cryptography.x509.oid import NameOID
 
 from ..errors import UnauthenticatedError
 from .guard import Credentials
+from .methods import Method
 from .principal import Principal
+from .settings import AuthSettings
 
 ANYONE = "*"
 
@@ -20,6 +23,11 @@ class Identity(NamedTuple):
 
     subject: str
     until: float
+
+
+def method(settings: AuthSettings) -> Method:
+    """Return how callers are known by their certificates."""
+    return Method(Certificates(settings.grants), nullcontext)
 
 
 class Certificates:

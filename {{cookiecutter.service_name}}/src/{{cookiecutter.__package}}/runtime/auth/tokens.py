@@ -1,6 +1,7 @@
 """Callers known by a bearer token: a JWT (RFC 7519) as an access token (RFC 6750)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import jwt
@@ -10,11 +11,26 @@ from pydantic import SecretStr
 from ..errors import UnauthenticatedError
 from .guard import Credentials
 from .key_ring import KeyRing
+from .keys import KeyFile, KeyUrl
+from .methods import Method
 from .principal import Principal
 from .settings import AuthSettings
 
 INVALID = 'Bearer error="invalid_token"'  # RFC 6750, 3.1
 REQUIRED = ["exp", "iss", "aud", "sub"]
+
+
+def method(settings: AuthSettings) -> Method:
+    """Return how callers are known by their tokens, which needs the issuer's keys."""
+    source = KeyUrl(settings) if settings.keys_are_remote else KeyFile(settings)
+    keys = KeyRing(source, settings.refresh)
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        async with source.opened(), keys.running():
+            yield
+
+    return Method(Tokens(settings, keys), running, keys.probe)
 
 
 class Tokens:

@@ -2,18 +2,21 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import grpc
-import httpx
 from grpc import ChannelConnectivity
 
 from ..errors import NotFoundError, PermissionDeniedError, StartupError, UnauthenticatedError
 from .call import ClientObserver
 from .connect import bounded_channel
-from .http import open_http
 from .log import log
 from .outgoing import Outgoing
 from .settings import ClientSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 Check = Callable[[str, Callable[[], Awaitable[object]]], None]
 
@@ -40,7 +43,7 @@ class Clients:
             self._resources.push_async_callback(channel.close)
         return self._channels[name]
 
-    def http(self, name: str) -> httpx.AsyncClient:
+    def http(self, name: str) -> "httpx.AsyncClient":
         """Return the HTTP client of `[clients.name]`; raises StartupError."""
         if name not in self._http:
             self._http[name] = client = self._open_http(self._outgoing(name))
@@ -62,8 +65,9 @@ class Clients:
             self._check(f"clients.{outgoing.name}", is_connected)
         return channel
 
-    def _open_http(self, outgoing: Outgoing) -> httpx.AsyncClient:
-        client = open_http(outgoing)
+    def _open_http(self, outgoing: Outgoing) -> "httpx.AsyncClient":
+        http = import_module(".http", __package__)  # httpx: for those alone who call over REST
+        client: httpx.AsyncClient = http.open_http(outgoing)
 
         async def answers() -> None:
             with suppress(NotFoundError, UnauthenticatedError, PermissionDeniedError):

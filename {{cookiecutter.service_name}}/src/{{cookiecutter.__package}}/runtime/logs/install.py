@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -21,7 +22,6 @@ from .kinds import Sink as SinkSettings
 from .levels import Levels
 from .logs import Logs
 from .redact import Redactor
-from .remote import Remote
 from .reporter import Reporter
 from .settings import LogsSettings
 from .sink import Sink
@@ -71,7 +71,9 @@ def _sink(name: str, settings: SinkSettings, alarm: threading.Event) -> Sink:
         case HookSink():
             return HookedSink(name, settings, alarm)
         case _:
-            return Remote(name, settings, alarm)
+            module = import_module(".remote", __package__)  # with it sqlite3, http and ssl
+            remote: Sink = module.Remote(name, settings, alarm)
+            return remote
 
 
 class LoguruHandler:

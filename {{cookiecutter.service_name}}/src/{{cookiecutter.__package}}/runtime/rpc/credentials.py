@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from ..tls import TlsFiles
-from ..tls.check import Pem
+from ..tls.pem import Pem
 
 LOOK_AGAIN_S = 1.0
 

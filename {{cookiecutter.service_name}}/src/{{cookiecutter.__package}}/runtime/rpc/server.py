@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TypeVar, cast
 
 import grpc
@@ -16,7 +17,6 @@ from ..tls import TlsFiles
 from .credentials import credentials
 from .health import ReadinessServicer
 from .options import options
-from .reflection import reflection
 from .settings import GrpcSettings
 
 Servicer = TypeVar("Servicer")
@@ -76,7 +76,8 @@ class RpcServer:
             handlers |= {f"{service}/{method}": handler for method, handler in methods.items()}
         if self._settings.reflection:
             described = [*self.services, *probes.services]
-            handlers |= reflection(described, self._stopping, self._parts.guard)
+            module = import_module(".reflection", __package__)  # it is off in production
+            handlers |= module.reflection(described, self._stopping, self._parts.guard)
         self._server.add_generic_rpc_handlers((_Methods(handlers, self._unknown()),))
         await self._server.start()
 

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from socket import socket
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
-import httpx
 
 from ..auth import Needs
 from ..auth.auth import Auth
@@ -33,6 +32,9 @@ from ..traces import Tracing
 from ..traces.rest import instrument
 from .listeners import Ports, take_ports
 from .settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 Resource = TypeVar("Resource")
 
@@ -82,7 +84,7 @@ class Service:
         """Return the channel to the service of `[clients.name]`; raises StartupError."""
         return self._clients.channel(name)
 
-    def http_client(self, name: str) -> httpx.AsyncClient:
+    def http_client(self, name: str) -> "httpx.AsyncClient":
         """Return the HTTP client for the service of `[clients.name]`; raises StartupError."""
         return self._clients.http(name)
 

@@ -1,12 +1,14 @@
 """What a setting is: the docstring below its field, read when somebody asks.
 
-Pydantic can read them too (use_attribute_docstrings), but does so at each import: a tenth of a start.
+Pydantic can read them too (use_attribute_docstrings), but does so at each import, a tenth of
+a start.
 """
 
 import ast
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -50,7 +52,7 @@ def _docstrings(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     except (OSError, TypeError, SyntaxError):  # no source at hand
         return
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    for statement, below in zip(body, body[1:], strict=False):
+    for statement, below in pairwise(body):
         match statement, below:
             case (
                 ast.AnnAssign(target=ast.Name(id=name)),

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -10,15 +9,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from loguru import logger
 
 from ..errors import StartupError
+from .pem import Pem
 from .settings import TlsSettings
-
-
-class Pem(NamedTuple):
-    """What is in the files."""
-
-    certificate: bytes
-    key: bytes
-    client_ca: bytes | None
 
 
 def checked(section: str, tls: TlsSettings) -> Pem:

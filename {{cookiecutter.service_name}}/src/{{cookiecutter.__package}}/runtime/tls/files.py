@@ -1,11 +1,12 @@
 """The files of one port, read again when they change."""
 
+from importlib import import_module
 from pathlib import Path
 
 from loguru import logger
 
 from ..errors import StartupError
-from .check import checked
+from .pem import Pem
 from .settings import TlsSettings
 
 Stamp = tuple[int, int, int]  # when it changed, its size, and which file it is
@@ -22,7 +23,7 @@ class TlsFiles:
         given = (settings.certificate, settings.key, settings.client_ca)
         self._paths = [path for path in given if path is not None]
         self._stamps = self._seen()
-        self.pem = checked(section, settings)
+        self.pem = _checked(section, settings)
 
     def renew(self) -> bool:
         """Return whether they have changed, and are as good as the old ones; blocks shortly.
@@ -35,7 +36,7 @@ class TlsFiles:
             return False
         self._stamps = seen
         try:
-            self.pem = checked(self._section, self._settings)
+            self.pem = _checked(self._section, self._settings)
         except StartupError as error:
             logger.warning("{}; the old certificate stays", error)
             return False
@@ -44,6 +45,12 @@ class TlsFiles:
 
     def _seen(self) -> list[Stamp]:
         return [_stamp(path) for path in self._paths]
+
+
+def _checked(section: str, settings: TlsSettings) -> Pem:
+    check = import_module(".check", __package__)  # cryptography: for those alone who have TLS
+    pem: Pem = check.checked(section, settings)
+    return pem
 
 
 def _stamp(path: Path) -> Stamp:

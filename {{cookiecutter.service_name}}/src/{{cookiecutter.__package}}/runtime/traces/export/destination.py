@@ -1,11 +1,12 @@
 """Where the spans of this service go, by its settings."""
 
+from importlib import import_module
+
 from ...settings import Identity
 from ..redaction import Redaction
 from ..settings import TracesSettings
 from .console import ConsoleExporting
-from .http import ENDPOINTS, HttpExporting
-from .outbox import Bounds, Outbox, Way
+from .outbox import Bounds, Exporting, Outbox, Way
 from .report import Report
 
 DEVELOPMENT = "development"
@@ -13,6 +14,10 @@ HINT = (
     "traces: nobody takes them at {endpoint} ({{reason}}), so this run goes without;"
     " to see them here on the terminal, start with --set traces.exporter=console"
 )
+ENDPOINTS = {
+    "zipkin": "http://localhost:9411/api/v2/spans",
+    "otlp": "http://localhost:4318/v1/traces",
+}
 AT_ONCE_S = 0.1  # whoever looks at a terminal is waiting
 
 
@@ -34,4 +39,6 @@ def _to_backend(settings: TracesSettings, identity: Identity) -> Way:
     endpoint = settings.endpoint or ENDPOINTS[settings.exporter]
     hint = HINT.format(endpoint=endpoint) if identity.environment == DEVELOPMENT else ""
     report = Report(f"{settings.exporter} at {endpoint}", hint)
-    return Way(HttpExporting(settings.exporter, endpoint), report)
+    http = import_module(".http", __package__)  # for those alone whose spans leave over HTTP
+    exporting: Exporting = http.HttpExporting(settings.exporter, endpoint)
+    return Way(exporting, report)

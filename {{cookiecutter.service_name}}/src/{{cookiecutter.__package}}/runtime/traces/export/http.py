@@ -1,29 +1,24 @@
 """Where spans go: our small wrapper around the exporters of OpenTelemetry."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from importlib import import_module
 from typing import Any
 
 import requests
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from .outbox import UndeliveredError
 
 TIMEOUT_S = 2  # so that a backend which never answers cannot hold the exit
+CLASSES = {  # only the one that is chosen is imported
+    "zipkin": ("opentelemetry.exporter.zipkin.json", "ZipkinExporter"),
+    "otlp": ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "OTLPSpanExporter"),
+}
 NOT_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
-MAKERS: dict[str, Callable[[str, requests.Session], SpanExporter]] = {
-    "zipkin": lambda url, session: ZipkinExporter(endpoint=url, timeout=TIMEOUT_S, session=session),
-    "otlp": lambda url, session: OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_S, session=session),
-}
-ENDPOINTS = {
-    "zipkin": "http://localhost:9411/api/v2/spans",
-    "otlp": "http://localhost:4318/v1/traces",
-}
 
 
 class HttpExporting:
@@ -31,7 +26,7 @@ class HttpExporting:
 
     def __init__(self, kind: str, endpoint: str) -> None:
         self._session = _Watched()
-        self._exporter = MAKERS[kind](endpoint, self._session)
+        self._exporter = _exporter(kind, endpoint, self._session)
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Send `spans`; raises UndeliveredError."""
@@ -65,6 +60,13 @@ class _Watched(requests.Session):
         self.outcome = f"answered {status} {answer.reason}"
         self.again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
         return answer
+
+
+def _exporter(kind: str, endpoint: str, session: requests.Session) -> SpanExporter:
+    module, name = CLASSES[kind]
+    make = getattr(import_module(module), name)
+    exporter: SpanExporter = make(endpoint=endpoint, timeout=TIMEOUT_S, session=session)
+    return exporter
 
 
 def _in_short(error: requests.RequestException) -> str:
