@@ -59,7 +59,7 @@ def wait_until_open(process: subprocess.Popen[bytes], port: int, output: Path) -
         if time.monotonic() > until or process.poll() is not None:
             said = output.read_text(errors="replace").strip().splitlines()
             raise BenchError(f"did not start: {' '.join(said[-1:])}")
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 def is_open(port: int) -> bool:
