@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-REST_SERVERS = ("hypercorn", "uvicorn", "granian")
 TALK = {"hypercorn": "h2", "uvicorn": "h1", "granian": "h2", "grpc": "grpc"}
+SERVERS = tuple(TALK)
 PORTS = ("http", "grpc", "management")
 
 
