@@ -9,7 +9,6 @@ a call in runs of the same thing, while those of the other threads repeat to 0.3
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 from running import BenchError, running
 from variants import Variant

@@ -6,6 +6,7 @@ Usage: table.py [instructions|processor] [SERVER...]
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 from instructions import instructions
 from processor import processor
@@ -27,10 +28,9 @@ def main() -> int:
     units = [each for each in UNITS if each in sys.argv[1:]] or list(UNITS)
     servers = [each for each in SERVERS if each in sys.argv[1:]] or list(SERVERS)
     try:
-        for server in servers:
+        for server, unit in product(servers, units):
             variants = [Variant(assembly, server, ratio) for assembly, ratio in ASSEMBLIES]
-            for unit in units:
-                show(measured(variants, unit), UNITS[unit])
+            show(measured(variants, unit), UNITS[unit])
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
