@@ -1,5 +1,6 @@
 """What people hear about spans that did not arrive: a line a minute, never a traceback."""
 
+import threading
 import time
 
 from loguru import logger
@@ -12,15 +13,16 @@ class Report:
 
     def __init__(self, backend: str, hint: str = "") -> None:
         self._backend, self._hint = backend, hint
-        self._dropped, self._waiting, self._reason = 0, 0, ""
+        self._told, self._waiting, self._reason = 0, 0, ""
         self._has_ended = False
         self.lost = 0
+        self._lock = threading.Lock()  # calls drop, and so does the thread that sends
         self._next = 0.0
 
     def dropped(self, count: int) -> None:
         """Count spans that nobody will ever see."""
-        self._dropped += count
-        self.lost += count
+        with self._lock:
+            self.lost += count
 
     def failed(self, reason: str, waiting: int) -> None:
         """Note why the last attempt failed, and how many spans wait for the next one."""
@@ -33,22 +35,23 @@ class Report:
 
     def say(self) -> None:
         """Say what there is to say, unless something was said within the last minute."""
-        if (self._dropped or self._reason) and time.monotonic() >= self._next:
+        dropped = self.lost - self._told
+        if (dropped or self._reason) and time.monotonic() >= self._next:
             self._next = float("inf") if self._hint else time.monotonic() + EVERY_S
-            logger.warning("{}", self._line())
-            self._dropped = 0
+            self._told += dropped
+            logger.warning("{}", self._line(dropped))
 
     def ended(self, left: int) -> None:
         """Say, as the last thing, what was still waiting when time was over."""
-        lost = self._dropped + left
+        lost = self.lost - self._told + left
         is_news = lost and not self._hint and not self._has_ended
         self._has_ended = True
         if is_news:
             logger.warning("traces: {} spans did not reach {}", lost, self._backend)
 
-    def _line(self) -> str:
+    def _line(self, dropped: int) -> str:
         if self._hint:
             return self._hint.replace("{reason}", self._reason)
         why = self._reason or "more spans than it takes"
-        counts = f"{self._dropped} spans dropped, {self._waiting} waiting"
+        counts = f"{dropped} spans dropped, {self._waiting} waiting"
         return f"traces: {self._backend}: {why}; {counts}"
