@@ -29,7 +29,7 @@ async def test_a_background_task_that_dies_stops_the_service_in_order():
     ],
 )
 async def test_a_server_that_dies_stops_the_others_in_order(fault: str, cause: str):
-    async with started(*FAULTY, fault) as service:
+    async with started(FAULTY, fault) as service:
         assert await service.exit_status() == 1
         assert "stopped" in messages(service)
         (line,) = service.plain

@@ -18,11 +18,12 @@ TRACE_ID_NAME, REQUEST_ID_NAME = TRACE_ID.encode(), REQUEST_ID.encode()
 class Exchange:
     """Stands between server and application, and cancels the task that it is made in.
 
-    That happens when the deadline has passed (`late`), or when the caller hangs up (`gone`).
+    That happens when the deadline has passed (`late`), or when the caller hangs up (`gone`). Once
+    the answer has been handed on, nobody waits for it: work in the background goes on.
     """
 
     started = gone = late = False
-    _body_read = _reading = _watching = _cancelled = False
+    _body_read = _reading = _watching = _answered = _cancelled = False
     _until = math.inf
     _ahead: asyncio.Task[Message] | None = None
     _left: asyncio.Task[Message] | None = None
@@ -58,6 +59,8 @@ class Exchange:
             self._start(message)
         else:
             self.call.sent_bytes += len(message.get("body", b""))
+            if _is_last(message):
+                self._answered, self._until = True, math.inf
         return self._send(message)
 
     def close(self) -> None:
@@ -132,7 +135,7 @@ class Exchange:
         return self._left
 
     def _leave(self, left: asyncio.Task[Message]) -> None:
-        if not left.cancelled():
+        if not (left.cancelled() or self._answered):
             self.gone = not self.late
             self._cancel()
 
