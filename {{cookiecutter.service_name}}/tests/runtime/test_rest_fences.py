@@ -21,7 +21,8 @@ from wire import GET, TIMEOUT_S, H2Wire, Port, Wire, healthy, serving
 SHORT = {"header_time": "500ms", "send_time": "500ms", "idle_time": "500ms"}
 FEW = {"connections": 30, "streams": 20, "header_size": "16KiB"}
 LARGEST_WINDOW = 2**31 - 1
-NO_ERROR, INTERNAL_ERROR, REFUSED, CANCEL, CALM_DOWN = 0, 2, 7, 8, 11  # RFC 9113, 7
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR = 0, 1, 2  # RFC 9113, 7
+REFUSED, CANCEL, CALM_DOWN = 7, 8, 11
 
 
 @pytest.fixture
@@ -411,6 +412,27 @@ async def test_a_bad_path_is_refused_and_harms_no_sibling(port: Port) -> None:
         assert (await wire.answer(wire.request(b"/\xff"))).status == 400
         port.probe.release.set()
         assert (await wire.answer(sibling)).body == b"held"
+
+
+PING_ON_A_STREAM = b"\x00\x00\x08\x06\x00\x00\x00\x00\x01"  # forbidden (RFC 9113, 6.7)
+
+
+async def test_who_breaks_the_rules_of_http2_reads_why_while_still_sending(port: Port) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin()
+        wire.send(PING_ON_A_STREAM, b"x" * 10_000_000)
+        await wire.all_sent()  # raises if the port resets the connection
+        assert (await wire.until_goaway()).error_code == PROTOCOL_ERROR
+        await wire.closed()
+    await port.nothing_is_left()
+
+
+async def test_who_breaks_the_rules_of_http1_reads_why_while_still_sending(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"no request\r\n\r\n", b"x" * 10_000_000)
+        await wire.all_sent()
+        assert (await wire.closed()).split()[1] == b"400"
+    await port.nothing_is_left()
 
 
 async def test_too_many_streams_are_refused_one_by_one(port: Port) -> None:

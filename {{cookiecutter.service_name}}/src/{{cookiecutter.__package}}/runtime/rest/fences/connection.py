@@ -125,7 +125,7 @@ class Connection:
 
     def _close(self) -> None:
         self._discarding, self._due, self._old_at = True, NEVER, NEVER
-        if self._protocol.body_under_way:
+        if self._protocol.client_sends_on:
             self._line.half_close()
         else:
             self._line.close()

@@ -1,7 +1,7 @@
 """The state of one HTTP/2 connection, as the h2 library keeps it, with our bounds."""
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
@@ -33,6 +33,11 @@ class Frames(H2Connection):
     def open_inbound_streams(self) -> int:
         """Streams that the library counts against the limit."""
         return max(0, super().open_inbound_streams - self._excess)
+
+    @property
+    def broken(self) -> bool:
+        """Whether GOAWAY has ended all: ours for a mistake of the client, or the client's own."""
+        return self.state_machine.state is ConnectionState.CLOSED
 
     def initiate_connection(self) -> None:
         """Send our settings, and a window in which one slow upload does not hold up the others."""

@@ -17,9 +17,9 @@ class FencedH1(H11Protocol):
     """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
 
     @property
-    def body_under_way(self) -> bool:
-        """Whether the client is in the middle of a request."""
-        return self.connection.their_state is h11.SEND_BODY
+    def client_sends_on(self) -> bool:
+        """Whether the client is in the middle of a request, or of what is none."""
+        return self.connection.their_state in {h11.SEND_BODY, h11.ERROR}
 
     def retire(self) -> bool:
         """Let the next answer be the last one; return whether one is under way."""

@@ -34,9 +34,9 @@ class FencedH2(Sending):
         self._early: set[int] = set()  # answered, while the client still sends
 
     @property
-    def body_under_way(self) -> bool:
-        """Whether a client still sends what nobody wants any more."""
-        return bool(self._early)
+    def client_sends_on(self) -> bool:
+        """Whether the client may still send what nobody wants any more."""
+        return bool(self._early) or self.connection.broken
 
     def retire(self) -> bool:
         """Refuse further requests; return whether some are under way.

@@ -43,7 +43,10 @@ class Line:
         self._transport.close()
 
     def half_close(self) -> None:
-        """Send no more, but let the client finish: closing at once would destroy the answer."""
+        """Send no more, but let the client finish.
+
+        Closed at once, the port resets whoever still sends, who then loses the last answer unread.
+        """
         if self._later is None:
             loop = asyncio.get_running_loop()
             self._later = loop.call_later(LINGER_S, self._transport.close)
