@@ -26,6 +26,10 @@ RULES = [  # what config/test.toml says; the line and what is said of it
     ('[auth]\nkeys = "https://a:99999/"', "config/test.toml:2: auth.keys: must be a file or an"),
     ("[http.limits]\nstreams = 5_000_000_000", "config/test.toml:2: http.limits.streams: must be"),
     ('[lifecycle]\ngrace = "999999999d"', "config/test.toml:2: lifecycle.grace: longer than"),
+    (
+        '[http]\nserver = "granian"\n[http.limits]\nconnection_age = "1h"',
+        "config/test.toml:4: http.limits.connection_age: granian ends no connection for its age",
+    ),
     ('[lifecycle]\ngrace = "21s"', "config/test.toml:1: lifecycle: drain + grace + flush + 2s"),
     ('[traces]\nendpoint = "zipkin"', "config/test.toml:2: traces.endpoint: must be a URL"),
     ("[traces]\nsample_ratio = 2", "config/test.toml:2: traces.sample_ratio: must be less"),

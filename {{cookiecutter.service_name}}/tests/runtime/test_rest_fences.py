@@ -393,15 +393,6 @@ async def test_an_old_connection_that_is_never_idle_is_told_to_end(short_lived: 
         await wire.closed()
 
 
-async def test_an_old_connection_on_http1_says_which_answer_is_the_last(short_lived: Port) -> None:
-    async with Wire.open(short_lived.number) as wire, asyncio.timeout(TIMEOUT_S):
-        head = b""
-        while b"connection: close" not in head:
-            wire.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
-            head = await wire.until(b"slow")
-        await wire.closed()
-
-
 # Requests that are not right, or too much.
 
 

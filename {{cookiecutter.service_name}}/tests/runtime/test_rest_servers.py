@@ -19,6 +19,8 @@ from wire import GET, TIMEOUT_S, H2Wire, Port, Probe, Wire, listening, serving
 
 ALL = [HypercornServer, UvicornServer, GranianServer]
 WITH_HTTP2 = [HypercornServer, GranianServer]
+ENOUGH = 50  # requests of 100 ms one after the other
+OURS = [HypercornServer, UvicornServer]  # whose edge is ours
 HOLD = b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n"
 LIMITS = {
     "header_size": "16KiB",
@@ -169,6 +171,32 @@ async def test_a_reader_that_does_not_read_is_cut(port: Port) -> None:
         await port.nothing_is_left()
 
 
+async def test_a_connection_without_a_further_request_is_closed(port: Port) -> None:
+    async with Wire.open(port.number) as wire, asyncio.timeout(3):
+        wire.send(GET)
+        await wire.until(b"0 bytes")
+        assert await wire.closed() == b""
+    await port.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", OURS)  # granian leaves it open
+async def test_a_connection_that_says_nothing_is_closed(kind: Any, quiet: None) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        assert await wire.closed() == b""
+        await port.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", OURS)  # the settings refuse it with granian
+async def test_an_old_connection_says_which_answer_is_the_last(kind: Any, quiet: None) -> None:
+    async with serving(kind, connection_age="200ms") as port, Wire.open(port.number) as wire:
+        head, asked = b"", 0
+        while b"connection: close" not in head:
+            wire.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+            head, asked = await wire.until(b"slow"), asked + 1
+            assert asked < ENOUGH
+        assert await wire.closed() == b""
+
+
 async def test_half_a_head_has_its_time(port: Port) -> None:
     async with Wire.open(port.number) as wire, asyncio.timeout(3):
         await wire.drip(GET[:-2] + b"x: " + b"y" * 200, 0.05)
@@ -183,7 +211,7 @@ async def test_a_large_head_is_refused(port: Port, size: int) -> None:
         await wire.closed()
 
 
-@pytest.mark.parametrize("kind", [HypercornServer, UvicornServer])  # granian closes at once
+@pytest.mark.parametrize("kind", OURS)  # granian closes at once
 async def test_an_early_answer_can_be_read_by_who_still_sends(kind: Any, quiet: None) -> None:
     async with serving(kind) as port, Wire.open(port.number) as wire:
         wire.send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n")

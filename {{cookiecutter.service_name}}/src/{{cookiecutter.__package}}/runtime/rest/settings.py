@@ -123,6 +123,10 @@ class HttpSettings(Section):
 
     @model_validator(mode="after")
     def _as_granian_can(self) -> Self:
-        if self.server == "granian" and self.tls and self.tls.client_auth == "optional":
+        if self.server != "granian":
+            return self
+        if self.tls and self.tls.client_auth == "optional":
             raise mistake("tls.client_auth", 'must be "required" with granian')
+        if "connection_age" in self.limits.model_fields_set:
+            raise mistake("limits.connection_age", "granian ends no connection for its age")
         return self
