@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, BackgroundTasks
 from fastapi.responses import StreamingResponse
 
 from {{ cookiecutter.__package }}.app import build
+from {{ cookiecutter.__package }}.runtime.calls.exchange import WATCH_AFTER_S
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings
 from {{ cookiecutter.__package }}.runtime.errors import FailedPreconditionError
 from {{ cookiecutter.__package }}.runtime.rest.settings import HttpLimits
@@ -27,6 +28,7 @@ class Routes:
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
+        self.answered = asyncio.Event()
 
     async def build(self, service: Service, settings: Settings) -> None:
         await build(service, settings)
@@ -48,7 +50,16 @@ class Routes:
         async def endless() -> StreamingResponse:
             return StreamingResponse(self.waiting())
 
+        @router.get("/later")
+        async def later(tasks: BackgroundTasks) -> None:
+            tasks.add_task(self.work_until_answered)
+
         service.rest.include_router(router)
+
+    async def work_until_answered(self) -> None:
+        await self.answered.wait()
+        await asyncio.sleep(2 * WATCH_AFTER_S)  # as long as it may take to see that nobody listens
+        self.ended.set()
 
     async def waiting(self) -> AsyncIterator[str]:
         try:
@@ -180,6 +191,15 @@ async def test_the_head_of_a_stream_does_not_wait_for_its_end(opened, routes, ca
     assert (head.status_code, watch.status_code, watch.content) == (200, 200, b"")
     assert watch.headers["content-type"].startswith("text/event-stream")
     assert [(call.status, call.code, call.error) for call in calls] == [(200, "OK", None)] * 2
+
+
+async def test_work_in_the_background_goes_on_after_the_answer(opened, routes, calls):
+    async with opened() as http:
+        answer = await http.get("/more/later")
+        routes.answered.set()
+    async with asyncio.timeout(5):
+        await routes.ended.wait()
+    assert (answer.status_code, [call.code for call in calls]) == (200, ["OK"])
 
 
 @pytest.mark.parametrize(
