@@ -8,7 +8,7 @@ BAKED   := .build/order-book
 BENCHED := .build/bench/order-book
 BENCH   := $(BENCHED)/.venv/bin/python bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--no-emit-index-url --custom-compile-command "make lock" --group dev pyproject.toml
+	--no-emit-index-url --custom-compile-command "make lock"
 
 # The clients of test-peers; h2spec is the newest that the proxy for Go modules has.
 PEERS        := $(addprefix .build/bin/,grpcurl ghz h2spec protoc-gen-go protoc-gen-go-grpc)
@@ -17,7 +17,6 @@ GHZ          := github.com/bojand/ghz/cmd/ghz@v0.120.0
 H2SPEC       := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 GO           := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 GO_GRPC      := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
-SCHEMATHESIS := schemathesis==4.32.5
 
 # PYTHON is the interpreter to build on; unless given, the first of these that has what it takes.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
@@ -42,8 +41,9 @@ demo: .venv/.installed ## two services, one request through both, its one trace 
 test: lint ## bake; lint, type-check and test what was baked
 	$(PYTEST) -m "not backends and not newest and not peers and not pythons"
 
-test-peers: .venv/.installed $(PEERS) .build/peers/.installed ## a baked service, and clients that are not ours; needs go and curl
-	$(PYTEST) -m peers
+test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
+	@tools/need.sh curl=curl
+	PATH="$(CURDIR)/.build/peers/bin:$$PATH" $(PYTEST) -m peers
 
 test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backends in trouble
 	@tools/need.sh prometheus=prometheus
@@ -60,7 +60,7 @@ test-pythons: .venv/.installed ## the tests of a baked service on each Python th
 	$(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)
-	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python -r bench/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --require-hashes -r bench/requirements.lock
 	$(BENCH)/settings.py $(BENCHED)
 	$(BENCH)/start.py
 	$(BENCH)/table.py
@@ -113,13 +113,14 @@ clean: ## remove all that was installed or made
 .build/bin/protoc-gen-go: MODULE = $(GO)
 .build/bin/protoc-gen-go-grpc: MODULE = $(GO_GRPC)
 
-$(PEERS):
+$(PEERS): | .build/peers/.installed
 	@echo "building $(MODULE)"
-	@GOBIN="$(CURDIR)/.build/bin" go install $(MODULE)
+	@GOBIN="$(CURDIR)/.build/bin" .build/peers/bin/go install $(MODULE)
 
-.build/peers/.installed: .venv/.made
+.build/peers/.installed: tests/peers/requirements.lock .venv/.made
+	@echo "installing Go and schemathesis"
 	@rm -rf .build/peers; $(BIN)/python -m venv .build/peers
-	@.build/peers/bin/python -m pip install --quiet $(SCHEMATHESIS)
+	@.build/peers/bin/python -m pip install --quiet --require-hashes -r $<
 	@touch $@
 
 $(ZIPJAR):
@@ -144,9 +145,11 @@ define bake
 endef
 
 define compile
-$(COMPILE) $(2) -o requirements.lock
+$(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
+$(COMPILE) $(2) tests/peers/requirements.in -o tests/peers/requirements.lock
 $(call bake)
 PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
 cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'
+$(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' bench/requirements.in -o bench/requirements.lock
 $(MAKE) names
 endef

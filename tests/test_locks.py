@@ -12,6 +12,8 @@ TOOLS = Path(sys.executable).parent
 SERVICE = TEMPLATE / "{{cookiecutter.service_name}}"
 LOCKS = [
     TEMPLATE / "requirements.lock",
+    TEMPLATE / "tests/peers/requirements.lock",
+    TEMPLATE / "bench/requirements.lock",
     SERVICE / "requirements.lock",
     SERVICE / "requirements-dev.lock",
 ]
