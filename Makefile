@@ -30,7 +30,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test test-peers test-backends screenshot test-newest test-pythons bench cost cost-accept bench-baked bench-tools lint format lock upgrade names clean moved
+.PHONY: help demo test test-peers test-backends screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -64,6 +64,10 @@ bench: bench-baked bench-tools ## what calls, a start and the settings cost (hal
 	$(BENCH)/settings.py $(BENCHED)
 	$(BENCH)/start.py
 	$(BENCH)/table.py
+
+proof: ## the long forms: all that is measured, and the peers and backends ten times (an hour)
+	$(MAKE) bench
+	for turn in 1 2 3 4 5 6 7 8 9 10; do $(MAKE) test-peers test-backends || exit 1; done
 
 cost: bench-baked bench-tools ## fail if a call has become dearer, in instructions, than was accepted
 	$(BENCH)/cost.py
