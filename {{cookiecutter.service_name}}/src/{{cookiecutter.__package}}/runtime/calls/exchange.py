@@ -23,7 +23,7 @@ class Exchange:
     """
 
     started = gone = late = False
-    _body_read = _reading = _watching = _answered = _cancelled = False
+    _body_read = _reading = _watching = _over = _cancelled = False
     _until = math.inf
     _ahead: asyncio.Task[Message] | None = None
     _left: asyncio.Task[Message] | None = None
@@ -60,11 +60,12 @@ class Exchange:
         else:
             self.call.sent_bytes += len(message.get("body", b""))
             if _is_last(message):
-                self._answered, self._until = True, math.inf
+                self._over, self._until = True, math.inf
         return self._send(message)
 
     def close(self) -> None:
         """Stop watching the caller."""
+        self._over = True
         self._alarm.unset(self)
         if self._ahead is not None:
             self._ahead.cancel()
@@ -81,7 +82,7 @@ class Exchange:
         if self._loop.time() >= self._until - EARLY_S:
             self.late = not self.gone
             self._cancel()
-        elif not self._watching:
+        elif not (self._watching or self._over):
             self._watch()
 
     def _start(self, message: Message) -> None:
@@ -120,7 +121,7 @@ class Exchange:
 
     def _look(self, ahead: asyncio.Task[Message]) -> None:
         """See whether the part of the body that came before anybody asked for it is one."""
-        if ahead.cancelled() or ahead.exception():
+        if ahead.cancelled() or ahead.exception() or self._over:
             return
         if ahead.result()["type"] == "http.disconnect":
             self._leave(ahead)
@@ -135,7 +136,7 @@ class Exchange:
         return self._left
 
     def _leave(self, left: asyncio.Task[Message]) -> None:
-        if not (left.cancelled() or self._answered):
+        if not (left.cancelled() or self._over):
             self.gone = not self.late
             self._cancel()
 

@@ -1,0 +1,35 @@
+"""What is left of a request that has ended: nothing."""
+
+import asyncio
+import gc
+import weakref
+
+from {{ cookiecutter.__package }}.runtime.calls.alarm import Alarm
+from {{ cookiecutter.__package }}.runtime.calls.call import Call
+from {{ cookiecutter.__package }}.runtime.calls.edge import Edge
+from {{ cookiecutter.__package }}.runtime.calls.exchange import Exchange
+from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings, Gate
+
+
+async def part_of_a_body() -> dict[str, object]:
+    return {"type": "http.request", "body": b"part", "more_body": True}
+
+
+async def nowhere(message: object) -> None:
+    raise AssertionError(message)
+
+
+async def test_a_request_that_ends_while_its_body_comes_is_forgotten():
+    alarm = Alarm()
+    edge = Edge(lambda transport, _: Call(transport, "", ""), (), (), Gate(CallSettings()), alarm, 1)
+    exchange = Exchange(edge.open("http", {}), edge, part_of_a_body, nowhere)
+    exchange.open(seconds=30)
+    exchange.wake()  # looks ahead for a part of the body, which has come ...
+    await asyncio.sleep(0)
+    exchange.close()  # ... before anybody has looked at it
+    edge.close(exchange.call)
+    await asyncio.sleep(0)
+    left = weakref.ref(exchange)
+    del exchange
+    gc.collect()
+    assert left() is None
