@@ -23,7 +23,7 @@ class Exchange:
     """
 
     started = gone = late = False
-    _body_read = _reading = _watching = _over = _cancelled = False
+    _body_read = _reading = _watching = _over = False
     _until = math.inf
     _ahead: asyncio.Task[Message] | None = None
     _left: asyncio.Task[Message] | None = None
@@ -80,8 +80,7 @@ class Exchange:
     def wake(self) -> None:
         """End the call if it is late, else see whether its caller is still there."""
         if self._loop.time() >= self._until - EARLY_S:
-            self.late = not self.gone
-            self._cancel()
+            self._cancel(late=True)
         elif not (self._watching or self._over):
             self._watch()
 
@@ -137,12 +136,11 @@ class Exchange:
 
     def _leave(self, left: asyncio.Task[Message]) -> None:
         if not (left.cancelled() or self._over):
-            self.gone = not self.late
-            self._cancel()
+            self._cancel(late=False)
 
-    def _cancel(self) -> None:
-        if self._task is not None and not self._cancelled:
-            self._cancelled = True
+    def _cancel(self, *, late: bool) -> None:
+        if self._task is not None and not (self.late or self.gone):
+            self.late, self.gone = late, not late
             self._task.cancel()
 
 

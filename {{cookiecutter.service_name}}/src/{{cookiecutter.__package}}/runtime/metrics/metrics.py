@@ -57,8 +57,7 @@ class Metrics(Collector):
         if call.transport == "grpc":
             self._rpc.observe((call.method, call.code), call)
             return
-        method = call.method if call.method in METHODS else OTHER  # whoever calls can invent more
-        self._http.observe((method, call.route or "", str(call.status)), call)
+        self._http.observe((_known(call.method), call.route or "", str(call.status)), call)
 
     def observe_client(self, call: ClientCall) -> None:
         """Count a call to another service; a ClientObserver."""

@@ -43,7 +43,7 @@ class Api(FastAPI):
 
         FastAPI would look for a route in each router on its own, and twice in the right one.
         """
-        if options or not all(isinstance(route, APIRoute) for route in router.routes):
+        if options or not all(isinstance(each, APIRoute) and each.path for each in router.routes):
             super().include_router(router, **options)
         else:
             self.router.routes.extend(router.routes)

@@ -70,7 +70,8 @@ class Tracing:
         """Return the call that these headers, by lower-case name, announce."""
         if BAGGAGE in headers:
             carried = self.propagator.luggage(headers.get, Context())
-            otel.attach(carried)  # nobody else sees it: each call has a task of its own
+            if carried:  # each call has a task of its own, so nobody else sees this context
+                otel.attach(carried)
         return self._decision.begin(transport, headers)
 
     def open(self, call: Call) -> Opened:
