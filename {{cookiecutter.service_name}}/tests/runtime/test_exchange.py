@@ -21,7 +21,8 @@ async def nowhere(message: object) -> None:
 
 async def test_a_request_that_ends_while_its_body_comes_is_forgotten():
     alarm = Alarm()
-    edge = Edge(lambda transport, _: Call(transport, "", ""), (), (), Gate(CallSettings()), alarm, 1)
+    gate = Gate(CallSettings())
+    edge = Edge(lambda transport, _: Call(transport, "", ""), (), (), gate, alarm, 1)
     exchange = Exchange(edge.open("http", {}), edge, part_of_a_body, nowhere)
     exchange.open(seconds=30)
     exchange.wake()  # looks ahead for a part of the body, which has come ...
