@@ -7,7 +7,7 @@ import weakref
 from {{ cookiecutter.__package }}.runtime.calls.alarm import Alarm
 from {{ cookiecutter.__package }}.runtime.calls.call import Call
 from {{ cookiecutter.__package }}.runtime.calls.edge import Edge
-from {{ cookiecutter.__package }}.runtime.calls.exchange import Exchange
+from {{ cookiecutter.__package }}.runtime.rest.exchange import Exchange
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings, Gate
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import grpc
 
 from ..calls.call import Call
-from ..calls.conversation import Context
 from ..errors import ServiceError
+from ..rpc.conversation import Context
 from .access import Access
 from .guard import Credentials, Guard
 from .needs import Needs, needs

@@ -5,8 +5,8 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from starlette.types import ASGIApp
 
 from ..calls.edge import REQUEST_ID, TRACE_ID
-from ..calls.rest import Dressing
 from .contents import LINES
+from .edge import Dressing
 from .settings import HttpCors, HttpGzip, HttpSettings
 
 READABLE = (TRACE_ID, REQUEST_ID, "retry-after")  # else a script in a browser does not see them

@@ -13,8 +13,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionResponse,
 )
 
-from ..calls.conversation import RpcGuard
-from ..calls.rpc import Handler
+from .conversation import RpcGuard
+from .edge import Handler
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 METHOD = "ServerReflectionInfo"

@@ -8,13 +8,13 @@ from typing import TypeVar, cast
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from ..calls.conversation import Context, RpcParts
-from ..calls.rpc import Handler, wrapped
 from ..errors import StartupError, UnimplementedError
 from ..health import Health
 from ..lifecycle import bind
 from ..tls import TlsFiles
+from .conversation import Context, RpcParts
 from .credentials import credentials
+from .edge import Handler, wrapped
 from .health import ReadinessServicer
 from .options import options
 from .settings import GrpcSettings

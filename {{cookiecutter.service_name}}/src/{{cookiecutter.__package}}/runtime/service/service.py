@@ -11,10 +11,8 @@ from ..auth import Needs
 from ..auth.auth import Auth
 from ..calls.alarm import Alarm
 from ..calls.call import Observer
-from ..calls.conversation import RpcParts
 from ..calls.edge import Edge
 from ..calls.gate import Gate
-from ..calls.rest import RestEdge
 from ..clients.clients import Clients
 from ..health import Health, Probe
 from ..lifecycle import Background, Server, Servers, Stop
@@ -23,11 +21,13 @@ from ..management import management_app
 from ..metrics import Metrics, Readings
 from ..rest.api import create_api
 from ..rest.dressing import dressing
+from ..rest.edge import RestEdge
 from ..rest.hypercorn import HypercornServer
 from ..rest.limits import fenced
 from ..rest.server import http_server
 from ..rest.settings import HttpLimits
 from ..rpc import RpcServer
+from ..rpc.conversation import RpcParts
 from ..traces import Tracing
 from ..traces.rest import instrument
 from .listeners import Ports, take_ports

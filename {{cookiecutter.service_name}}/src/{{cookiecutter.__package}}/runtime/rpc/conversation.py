@@ -10,12 +10,12 @@ from urllib.parse import unquote
 
 import grpc
 
+from ..calls.alarm import EARLY_S
+from ..calls.call import Call, current
+from ..calls.edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError, ServiceError
 from ..faults import details, public
 from ..faults.status import BINARY_STATUS
-from .alarm import EARLY_S
-from .call import Call, current
-from .edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for type checkers only
 

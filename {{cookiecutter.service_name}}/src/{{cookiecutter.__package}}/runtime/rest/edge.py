@@ -6,11 +6,11 @@ from collections.abc import Callable
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..calls.call import Call, current
+from ..calls.deadline import GRPC_TIMEOUT, time_for
+from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError
 from ..faults import code_of, problem, public
-from .call import Call, current
-from .deadline import GRPC_TIMEOUT, time_for
-from .edge import REQUEST_ID, Edge, is_cut, note_failure
 from .exchange import Exchange
 
 Dressing = Callable[[ASGIApp], ASGIApp]

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
+from ..calls.call import current
 from ..errors import InvalidArgumentError
-from .call import current
 from .conversation import Context, Conversation, RpcParts
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

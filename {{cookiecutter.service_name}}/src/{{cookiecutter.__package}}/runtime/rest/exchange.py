@@ -6,9 +6,9 @@ from collections.abc import Awaitable
 
 from starlette.types import Message, Receive, Send
 
-from .alarm import EARLY_S
-from .call import Call
-from .edge import REQUEST_ID, TRACE_ID, Edge
+from ..calls.alarm import EARLY_S
+from ..calls.call import Call
+from ..calls.edge import REQUEST_ID, TRACE_ID, Edge
 
 WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
 BODILESS = frozenset({204, 304})
