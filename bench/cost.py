@@ -6,16 +6,14 @@ Fails if a ratio has risen by more than 3 %; with --accept, writes down what it 
 import argparse
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from instructions import instructions
+from instructions import Counts, instructions
 from running import BenchError
 from variants import Variant
 
 ACCEPTED = Path(__file__).with_name("accepted.json")
-SERVERS, CALLS, RISE = ("hypercorn", "uvicorn", "grpc"), 600, 1.03  # the slowest first
-CORES = 2
+SERVERS, RISE = ("hypercorn", "uvicorn", "granian", "grpc"), 1.03
 
 Ratios = dict[str, float]
 
@@ -39,8 +37,9 @@ def main() -> int:
 def measured() -> Ratios:
     """Return instructions of ours for each one of bare, by server."""
     variants = [Variant(which, server) for server in SERVERS for which in ("bare", "ours")]
-    with ThreadPoolExecutor(CORES) as cores:
-        counts = dict(zip(variants, cores.map(_counted, variants), strict=True))
+    counts = instructions(variants)
+    for variant, count in counts.items():
+        print(f"cost: {variant.name}: {count:.1f} thousand instructions per call", flush=True)
     return {server: _ratio(counts, server) for server in SERVERS}
 
 
@@ -54,13 +53,7 @@ def judged(ratios: Ratios, accepted: Ratios) -> int:
     return 1 if dearer else 0
 
 
-def _counted(variant: Variant) -> float:
-    count = instructions(variant, CALLS)
-    print(f"cost: {variant.name}: {count:.1f} thousand instructions per call", flush=True)
-    return count
-
-
-def _ratio(counts: dict[Variant, float], server: str) -> float:
+def _ratio(counts: Counts, server: str) -> float:
     return round(counts[Variant("ours", server)] / counts[Variant("bare", server)], 4)
 
 

@@ -5,7 +5,6 @@ Usage: table.py [instructions|processor] [SERVER...]
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 from instructions import instructions
@@ -18,7 +17,6 @@ UNITS = {
     "instructions": ("thousand instructions",),
     "processor": ("us of CPU time, median", "us, least"),
 }
-CORES = 2
 
 Costs = dict[Variant, Sequence[float]]
 
@@ -41,9 +39,7 @@ def measured(variants: list[Variant], unit: str) -> Costs:
     """Return what a call of each costs; times one after the other, as cores would be shared."""
     if unit == "processor":
         return dict(processor(variants))
-    with ThreadPoolExecutor(CORES) as cores:
-        counts = cores.map(instructions, variants)
-        return {each: (count,) for each, count in zip(variants, counts, strict=True)}
+    return {each: (count,) for each, count in instructions(variants).items()}
 
 
 def show(costs: Costs, units: Sequence[str]) -> None:

@@ -7,8 +7,9 @@ import weakref
 from {{ cookiecutter.__package }}.runtime.calls.alarm import Alarm
 from {{ cookiecutter.__package }}.runtime.calls.call import Call
 from {{ cookiecutter.__package }}.runtime.calls.edge import Edge
-from {{ cookiecutter.__package }}.runtime.rest.exchange import Exchange
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings, Gate
+from {{ cookiecutter.__package }}.runtime.rest.exchange import Exchange
+from {{ cookiecutter.__package }}.runtime.rest.settings import HttpLimits
 
 
 async def part_of_a_body() -> dict[str, object]:
@@ -23,7 +24,7 @@ async def test_a_request_that_ends_while_its_body_comes_is_forgotten():
     alarm = Alarm()
     gate = Gate(CallSettings())
     edge = Edge(lambda transport, _: Call(transport, "", ""), (), (), gate, alarm, 1)
-    exchange = Exchange(edge.open("http", {}), edge, part_of_a_body, nowhere)
+    exchange = Exchange(edge.open("http", {}), edge, HttpLimits(), part_of_a_body, nowhere)
     exchange.open(seconds=30)
     exchange.wake()  # looks ahead for a part of the body, which has come ...
     await asyncio.sleep(0)

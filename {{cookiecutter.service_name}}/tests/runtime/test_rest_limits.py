@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
+from {{ cookiecutter.__package }}.runtime.calls.alarm import Alarm
+from {{ cookiecutter.__package }}.runtime.calls.call import Call
+from {{ cookiecutter.__package }}.runtime.calls.edge import Edge
+from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings, Gate
+from {{ cookiecutter.__package }}.runtime.rest.edge import RestEdge
 from {{ cookiecutter.__package }}.runtime.rest.granian import GranianServer
 from {{ cookiecutter.__package }}.runtime.rest.hypercorn import HypercornServer
-from {{ cookiecutter.__package }}.runtime.rest.limits import fenced
+from {{ cookiecutter.__package }}.runtime.rest.settings import HttpLimits
 from {{ cookiecutter.__package }}.runtime.rest.uvicorn import UvicornServer
 
 from wire import H2Wire, Port, Wire, serving
@@ -21,21 +26,27 @@ CHUNK = b"1000\r\n" + b"x" * 4096 + b"\r\n"
 END = b"0\r\n\r\n"
 
 
+def edged(app: Any, limits: HttpLimits) -> RestEdge:
+    gate = Gate(CallSettings())
+    edge = Edge(lambda transport, _: Call(transport, "a" * 32, "b" * 16), (), (), gate, Alarm(), 30)
+    return RestEdge(edge, limits, app, app, lambda app: app)
+
+
 @pytest.fixture(params=[HypercornServer, UvicornServer, GranianServer], ids=lambda s: s.__name__)
 async def port(request: pytest.FixtureRequest, quiet: None) -> Any:
-    async with serving(request.param, fenced, **LIMITS) as port:
+    async with serving(request.param, edged, **LIMITS) as port:
         yield port
 
 
 @pytest.fixture(params=[HypercornServer, GranianServer], ids=lambda kind: kind.__name__)
 async def http2_port(request: pytest.FixtureRequest, quiet: None) -> Any:
-    async with serving(request.param, fenced, **LIMITS) as port:
+    async with serving(request.param, edged, **LIMITS) as port:
         yield port
 
 
 @pytest.fixture
 async def hypercorn(quiet: None) -> Any:
-    async with serving(HypercornServer, fenced, **LIMITS) as port:
+    async with serving(HypercornServer, edged, **LIMITS) as port:
         yield port
 
 

@@ -85,4 +85,4 @@ def test_the_ratio_holds_and_can_change_at_run_time():
 
 def test_services_with_one_ratio_agree_about_one_trace():
     call = begin({}, ratio=0.5)
-    assert Decision(0.5, ALL).chooses(int(call.trace_id, 16)) == call.sampled
+    assert Decision(0.5, ALL).chooses(call.trace_id) == call.sampled

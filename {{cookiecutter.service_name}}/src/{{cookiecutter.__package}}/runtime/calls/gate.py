@@ -47,7 +47,8 @@ class Gate:
     def leave(self, call: Call) -> None:
         """Forget a call that has ended, admitted or not."""
         self.unary.discard(call)
-        self.streams.discard(call)
+        if self.streams:
+            self.streams.discard(call)
 
     def counts(self) -> dict[str, int]:
         """Return how many calls run, by kind."""

@@ -27,8 +27,10 @@ class Outcome(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What many calls have in common: the message, and most of the fields as JSON."""
+    """What many calls have in common: level and message, and most of the fields as JSON."""
 
+    level: str
+    level_no: int
     message: str
     fields: str
 
@@ -42,34 +44,34 @@ OUTCOMES: Mapping[str, Outcome] = {
 }
 
 
-def level_no_of(call: Call) -> int:
-    """Return the number of the line's level: ERROR is for what somebody has to mend."""
-    return OUTCOMES.get(call.code, FINE).level_no
+def part_of(call: Call) -> Part:
+    """Return what `call` has in common with others; ERROR is for what somebody has to mend."""
+    return _of_http(call) if call.transport == "http" else _grpc_part(call.method, call.code)
 
 
-def line_of(call: Call, common: bytes) -> Line:
-    """Return the line; its fields have the names of ECS, and where it has none, OpenTelemetry's."""
+def line_of(call: Call, part: Part) -> Line:
+    """Return the line for people."""
     ended_ns = call.started_unix_ns + call.duration_ns
-    found = OUTCOMES.get(call.code, FINE)
-    part = _of_http(call) if call.transport == "http" else _grpc_part(call.method, call.code)
-    line = Line(ended_ns / 1e9, found.level, found.level_no, LOGGER, part.message)
-    line.fields = {"event.duration": call.duration_ns, "trace.id": call.trace_id}  # for people
-    caller = _of_caller(call.peer, call.user_agent)
-    if call.principal is not None:
-        caller += f',"user.name":{quoted(str(call.principal))}'
-    line.json = (
-        f'{{"@timestamp":"{stamp(ended_ns)}",{part.fields}'
-        f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
-        f',"event.duration":{call.duration_ns},"http.request.id":{_request_id(call)}'
-        f',"http.request.body.bytes":{call.received_bytes}'
-        f',"http.response.body.bytes":{call.sent_bytes}{caller}'
-    ).encode() + common
+    line = Line(ended_ns / 1e9, part.level, part.level_no, LOGGER, part.message)
+    line.fields = {"event.duration": call.duration_ns, "trace.id": call.trace_id}
     return line
 
 
-def _request_id(call: Call) -> str:
+def json_of(call: Call, part: Part, common: bytes) -> bytes:
+    """Return the line as JSON with the names of ECS, and where it has none, OpenTelemetry's."""
+    caller = _of_caller(call.peer, call.user_agent)
+    if call.principal is not None:
+        caller += f',"user.name":{quoted(str(call.principal))}'
     own = call.request_id == call.trace_id
-    return f'"{call.request_id}"' if own else quoted(call.request_id)
+    request_id = f'"{call.trace_id}"' if own else quoted(call.request_id)
+    line = (
+        f'{{"@timestamp":"{stamp(call.started_unix_ns + call.duration_ns)}",{part.fields}'
+        f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
+        f',"event.duration":{call.duration_ns},"http.request.id":{request_id}'
+        f',"http.request.body.bytes":{call.received_bytes}'
+        f',"http.response.body.bytes":{call.sent_bytes}{caller}'
+    )
+    return line.encode() + common
 
 
 def _of_caller(peer: str, user_agent: str | None) -> str:
@@ -99,11 +101,11 @@ def _http_part(method: str, path: str, route: str | None, status: int, code: str
     action = f"{method} {route}" if route else method
     message = f"{method} {path} {status}"
     fields = (
-        f'{_common_part(message, code)},"event.action":{quoted(action)},"network.protocol":"http"'
+        f'"event.action":{quoted(action)},"network.protocol":"http"'
         f',"http.request.method":{quoted(method)},"http.route":{quoted(route)}'
         f',"http.response.status_code":{status},"url.path":{quoted(path)}'
     )
-    return Part(message, fields)
+    return _part(message, code, fields)
 
 
 @lru_cache(maxsize=1024)
@@ -112,15 +114,16 @@ def _grpc_part(method: str, code: str) -> Part:
     name = quoted(method)
     message = f"{method} {code}"
     fields = (
-        f'{_common_part(message, code)},"event.action":{name},"network.protocol":"grpc"'
+        f'"event.action":{name},"network.protocol":"grpc"'
         f',"rpc.system.name":"grpc","rpc.method":{name},"rpc.response.status_code":"{code}"'
     )
-    return Part(message, fields)
+    return _part(message, code, fields)
 
 
-def _common_part(message: str, code: str) -> str:
+def _part(message: str, code: str, more: str) -> Part:
     found = OUTCOMES.get(code, FINE)
-    return (
+    fields = (
         f'"log.level":"{found.written_level}","message":{quoted(message)},"log.logger":"{LOGGER}"'
-        f',"event.code":"{code}","event.outcome":"{found.outcome}"'
+        f',"event.code":"{code}","event.outcome":"{found.outcome}",{more}'
     )
+    return Part(found.level, found.level_no, message, fields)

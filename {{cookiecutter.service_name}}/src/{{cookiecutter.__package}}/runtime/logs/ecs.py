@@ -1,7 +1,6 @@
 """A line as JSON: the Elastic Common Schema, as the spec of elastic/ecs-logging has it."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from time import gmtime, strftime
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..settings import Identity
 from .line import Line
 
 VERSION = "8.11.0"
+SECOND_NS = 10**9
 LABEL_KEY = str.maketrans({".": "_", "*": "_", "\\": "_"})
 
 
@@ -27,22 +27,31 @@ def common(identity: Identity) -> bytes:
     return b"," + orjson.dumps(fields)[1:] + b"\n"
 
 
+class _Clock:
+    """Writes times; many lines fall into one second, which is written once."""
+
+    def __init__(self) -> None:
+        self._second = 0, "1970-01-01T00:00:00"
+
+    def stamp(self, at_ns: int) -> str:
+        """Return a time in nanoseconds since 1970 as RFC 3339 has it, to the microsecond."""
+        start_ns, second = self._second
+        since_ns = at_ns - start_ns
+        if not 0 <= since_ns < SECOND_NS:
+            since_ns = at_ns % SECOND_NS
+            second = strftime("%Y-%m-%dT%H:%M:%S", gmtime(at_ns // SECOND_NS))
+            self._second = at_ns - since_ns, second
+        return f"{second}.{str(10**6 + since_ns // 1000)[1:]}Z"  # cheaper than :06d
+
+
+stamp = _Clock().stamp
+
+
 def as_json(line: Line) -> bytes:
     """Return the line as JSON with its end of line; made once."""
     if line.json is None:
         line.json = _encoded(_document(line))[:-1] + line.common
     return line.json
-
-
-def stamp(at_ns: int) -> str:
-    """Return a time in nanoseconds since 1970 as RFC 3339 writes it, to the microsecond."""
-    second, rest_ns = divmod(at_ns, 10**9)
-    return f"{_second(second)}.{str(10**6 + rest_ns // 1000)[1:]}Z"  # cheaper than :06d
-
-
-@lru_cache(maxsize=4)  # many lines fall into one second
-def _second(second: int) -> str:
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
 
 
 def quoted(text: str | None) -> str:

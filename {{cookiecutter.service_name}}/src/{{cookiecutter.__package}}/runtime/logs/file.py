@@ -2,12 +2,12 @@
 
 import threading
 
-from . import ecs, text
 from .background import Background
+from .ecs import as_json
 from .kinds import FileSink
-from .line import Line
 from .rotation import RotatingFile
 from .sink import Sink
+from .text import plain
 
 
 class File(Sink):
@@ -16,13 +16,12 @@ class File(Sink):
     outward = False
 
     def __init__(self, name: str, settings: FileSink, alarm: threading.Event) -> None:
-        super().__init__(name, settings, alarm)
-        self._json = settings.format == "json"
+        super().__init__(name, settings, alarm, as_json if settings.format == "json" else plain)
         self._file = RotatingFile(name, settings)
         self._background = Background(name, self._file.write, settings.queue_size, self.losses)
 
-    def put(self, line: Line) -> None:
-        self._background.put(ecs.as_json(line) if self._json else text.as_text(line, False))
+    def put(self, data: bytes) -> None:
+        self._background.put(data)
 
     def flush(self, seconds: float) -> bool:
         return self._background.flush(seconds)

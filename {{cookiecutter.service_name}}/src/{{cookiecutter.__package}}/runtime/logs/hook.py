@@ -9,10 +9,8 @@ import orjson
 from pydantic import SecretStr, ValidationError
 
 from ..errors import StartupError
-from . import ecs
 from .background import Background
 from .kinds import HookSink
-from .line import Line
 from .sink import Sink
 
 Hook = Callable[[Mapping[str, Any]], object]
@@ -26,8 +24,8 @@ class HookedSink(Sink):
         self._hook = _made(name, settings)
         self._background = Background(name, self._call, settings.queue_size, self.losses)
 
-    def put(self, line: Line) -> None:
-        self._background.put(ecs.as_json(line))
+    def put(self, data: bytes) -> None:
+        self._background.put(data)
 
     def flush(self, seconds: float) -> bool:
         return self._background.flush(seconds)

@@ -39,16 +39,22 @@ class Logs:
     ) -> None:
         self._levels, self._sinks = levels, sinks
         self._redactor, self._common = redactor, common
+        self._for_access = [sink for sink in sinks if sink.wants_logger(access.LOGGER)]
         self._has_given_up = False
 
     def access(self, call: Call) -> None:
         """Write the one line of a finished call; an observer of calls."""
-        if access.level_no_of(call) < self._levels.least(access.LOGGER):
+        part = access.part_of(call)
+        if part.level_no < self._levels.least(access.LOGGER):
             return
-        line = access.line_of(call, self._common)
-        for sink in self._sinks:
-            if sink.wants(line):
-                sink.put(line)
+        line: Line | None = None
+        json = access.json_of(call, part, self._common)
+        for sink in self._for_access:
+            if part.level_no >= sink.least and sink.takes_json:
+                sink.put(json)
+            elif part.level_no >= sink.least:
+                line = line or access.line_of(call, part)
+                sink.put(sink.form(line))
 
     def emit(self, line: Line) -> None:
         """Write a line that did not come through loguru."""
@@ -60,7 +66,7 @@ class Logs:
             return
         self._complete(line)
         for sink in sinks:
-            sink.put(line)
+            sink.put(sink.form(line))
 
     def _complete(self, line: Line) -> None:
         redactor = self._redactor

@@ -4,12 +4,10 @@ import ssl
 import threading
 import time
 
-from . import ecs
 from .background import remaining
 from .connection import Connection, tls_context
 from .disk import DiskOutbox
 from .kinds import HttpSink, LogstashSink, RemoteSink, SinkTls
-from .line import Line
 from .logstash import Beats, Tcp
 from .outbox import MemoryOutbox, Outbox
 from .post import Post
@@ -26,8 +24,8 @@ class Remote(Sink):
         self._outbox = self._outbox_of(settings)
         self._shipper = Shipper(name, self._outbox, transport, self.losses)
 
-    def put(self, line: Line) -> None:
-        self._outbox.put(ecs.as_json(line))
+    def put(self, data: bytes) -> None:
+        self._outbox.put(data)
 
     def flush(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -2,39 +2,45 @@
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 from .background import Losses
+from .ecs import as_json
 from .kinds import CommonSink
 from .levels import NUMBERS, is_below
 from .line import Line
 
+Form = Callable[[Line], bytes]
+
 
 class Sink(ABC):
-    """One place that lines go to; `losses` says what did not arrive."""
+    """One place that lines go to, in the form that it has; `losses` says what did not arrive."""
 
     outward: ClassVar[bool] = True  # sending may itself be logged, by the libraries that do it
 
-    def __init__(self, name: str, settings: CommonSink, alarm: threading.Event) -> None:
+    def __init__(
+        self, name: str, settings: CommonSink, alarm: threading.Event, form: Form = as_json
+    ) -> None:
         self.name, self.losses = name, Losses(alarm)
-        self._least = NUMBERS[settings.level]
+        self.form, self.takes_json = form, form is as_json
+        self.least = NUMBERS[settings.level]  # what is below is not for this sink
         self._include, self._exclude = settings.include, settings.exclude
 
     def wants(self, line: Line) -> bool:
         """Return whether the line is for this sink."""
-        if line.level_no < self._least:
-            return False
-        if self._include or self._exclude:
-            return self._wants_logger(line.logger)
-        return True
+        return line.level_no >= self.least and self.wants_logger(line.logger)
 
-    def _wants_logger(self, logger: str) -> bool:
+    def wants_logger(self, logger: str) -> bool:
+        """Return whether lines of `logger` are for this sink."""
+        if not (self._include or self._exclude):
+            return True
         included = not self._include or any(is_below(logger, name) for name in self._include)
         return included and not any(is_below(logger, name) for name in self._exclude)
 
     @abstractmethod
-    def put(self, line: Line) -> None:
-        """Take a line; never waits."""
+    def put(self, data: bytes) -> None:
+        """Take a line in the form of this sink; never waits."""
 
     @abstractmethod
     def flush(self, seconds: float) -> bool:

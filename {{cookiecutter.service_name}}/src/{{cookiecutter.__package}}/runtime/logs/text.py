@@ -26,13 +26,16 @@ RAISED = re.compile(
 )
 
 
-def as_text(line: Line, colour: bool) -> bytes:
+def plain(line: Line) -> bytes:
     """Return the line as UTF-8 text with its end of line; made once."""
-    if colour:
-        line.coloured = line.coloured or _encoded(_coloured(line))
-        return line.coloured
     line.text = line.text or _encoded(_plain(line))
     return line.text
+
+
+def coloured(line: Line) -> bytes:
+    """Return the same for a terminal; made once."""
+    line.coloured = line.coloured or _encoded(_coloured(line))
+    return line.coloured
 
 
 def _encoded(text: str) -> bytes:

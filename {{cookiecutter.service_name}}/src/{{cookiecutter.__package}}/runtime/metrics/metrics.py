@@ -1,6 +1,5 @@
 """Rate, errors and duration of every call, by OpenTelemetry's names in Prometheus' spelling."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from ..calls.call import Call
 from ..clients.call import ClientCall
-from .histogram import Histogram
+from .histogram import MANY, Histogram, Key, Series
 from .lag import LoopLag
 from .settings import MetricsSettings
 
@@ -23,9 +22,10 @@ HTTP = ("http_request_method", "http_route", "http_response_status_code")
 RPC = ("rpc_method", "rpc_response_status_code")
 HTTP_CLIENT = ("client", "http_request_method", "http_response_status_code", "error_type")
 RPC_CLIENT = ("client", *RPC)
+SERVER_TEXT = "Time until a call had ended."
 CLIENT_TEXT = "Time until a call to another service had ended, its repetitions included."
 
-Series = tuple[list[int], ...]  # counts as a Histogram keeps them
+Told = tuple[str, str | None, int | str]  # of a call: method, route, status or code
 Counts = Callable[[], Mapping[str, int]]
 
 
@@ -55,9 +55,9 @@ class Metrics(Collector):
     def observe(self, call: Call) -> None:
         """Count a call that has ended; an observer of calls."""
         if call.transport == "grpc":
-            self._rpc.observe((call.method, call.code), call)
-            return
-        self._http.observe((_known(call.method), call.route or "", str(call.status)), call)
+            self._rpc.observe((call.method, None, call.code), _rpc_labels, call)
+        else:
+            self._http.observe((call.method, call.route, call.status), _http_labels, call)
 
     def observe_client(self, call: ClientCall) -> None:
         """Count a call to another service; a ClientObserver."""
@@ -102,35 +102,42 @@ def _known(method: str) -> str:
     return method if method in METHODS else OTHER
 
 
+def _http_labels(call: Call) -> Key:
+    return _known(call.method), call.route or "", str(call.status)
+
+
+def _rpc_labels(call: Call) -> Key:
+    return call.method, call.code
+
+
 class _Sides:
     """Duration and both sizes of the calls of one transport, found by one look for all three."""
 
     def __init__(self, name: str, part: str, labels: tuple[str, ...], bounds: list[int]) -> None:
-        self._series: dict[tuple[str, ...], Series] = {}
-        self._duration = Histogram(
-            f"{name}_duration_seconds", "Time until a call had ended.", labels, bounds, NANOSECONDS
-        )
-        self._received = Histogram(
-            f"{name}_received_{part}_size_bytes", "Bytes that a call received.", labels, SIZES, 1
-        )
-        self._sent = Histogram(
-            f"{name}_sent_{part}_size_bytes", "Bytes that a call sent.", labels, SIZES, 1
+        sizes = f"{part}_size_bytes"
+        self._found: dict[Told, tuple[Series, ...]] = {}
+        self._all = (
+            Histogram(f"{name}_duration_seconds", SERVER_TEXT, labels, bounds, NANOSECONDS),
+            Histogram(f"{name}_received_{sizes}", "Bytes that a call received.", labels, SIZES, 1),
+            Histogram(f"{name}_sent_{sizes}", "Bytes that a call sent.", labels, SIZES, 1),
         )
 
-    def observe(self, key: tuple[str, ...], call: Call) -> None:
-        duration, received, sent = self._series.get(key) or self._begin(key)
-        duration[bisect_left(self._duration.bounds, call.duration_ns)] += 1
-        duration[-1] += call.duration_ns
-        received[bisect_left(SIZES, call.received_bytes)] += 1
-        received[-1] += call.received_bytes
-        sent[bisect_left(SIZES, call.sent_bytes)] += 1
-        sent[-1] += call.sent_bytes
+    def observe(self, told: Told, labels_of: Callable[[Call], Key], call: Call) -> None:
+        """Count `call`, whose labels follow from what is `told` of it."""
+        duration, received, sent = self._found.get(told) or self._find(told, labels_of(call))
+        duration.latest.append(call.duration_ns)
+        received.latest.append(call.received_bytes)
+        sent.latest.append(call.sent_bytes)
+        if len(sent.latest) >= MANY:
+            for series in (duration, received, sent):
+                series.count()
 
-    def _begin(self, key: tuple[str, ...]) -> Series:
-        series = tuple(each.series(key) for each in (self._duration, self._received, self._sent))
-        return self._series.setdefault(key, series)
+    def _find(self, told: Told, labels: Key) -> tuple[Series, ...]:
+        series = tuple(each.series(labels) for each in self._all)
+        if OTHER not in labels:  # else a caller would choose how much is remembered
+            self._found[told] = series
+        return series
 
     def collect(self) -> Iterator[Metric]:
-        yield self._duration.collect()
-        yield self._received.collect()
-        yield self._sent.collect()
+        for histogram in self._all:
+            yield histogram.collect()

@@ -1,15 +1,18 @@
 """The FastAPI application that features add their routes to."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from http.client import METHOD_NOT_ALLOWED
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from .. import faults
 from ..settings import Identity
+from .innermost import Innermost
 from .methods import answer_other_method, heads_as_gets
 
 OFF: TelemetryConfig = {
@@ -47,6 +50,15 @@ class Api(FastAPI):
             super().include_router(router, **options)
         else:
             self.router.routes.extend(router.routes)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the layers around the routes, but for those whose work the edge does."""
+        unforeseen = (Exception, HTTPStatus.INTERNAL_SERVER_ERROR)
+        handlers = {k: v for k, v in self.exception_handlers.items() if k not in unforeseen}
+        app: ASGIApp = Innermost(self.router, handlers)
+        for layer, args, options in reversed(self.user_middleware):
+            app = layer(app, *args, **options)
+        return app
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""

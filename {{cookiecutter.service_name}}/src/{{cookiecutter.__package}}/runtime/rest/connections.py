@@ -57,15 +57,27 @@ class Connections:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run what belongs to a connection."""
-        return self._run(work, self._tasks)
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
 
     def handle(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run the application for one request; it is cancelled when the grace is over."""
-        return self._run(work, self._handlers)
+        handler = asyncio.get_running_loop().create_task(work)
+        self._handlers.add(handler)
+        handler.add_done_callback(self._forget)
+        return handler
 
     def adopt(self, handler: asyncio.Task[Any]) -> None:
-        """Look after a handler that the server itself has started."""
-        self._follow(handler, self._handlers)
+        """Look after a handler that somebody else has started, until it is released."""
+        self._handlers.add(handler)
+        if self.ending:
+            handler.add_done_callback(self._forget)
+
+    def release(self, handler: asyncio.Task[Any]) -> None:
+        """Forget a handler that is about to end: cheaper than to be told of its end."""
+        self._handlers.discard(handler)
 
     async def watch(self) -> None:
         """Check everybody, again and again: cheaper than a timer for each request."""
@@ -79,8 +91,8 @@ class Connections:
     async def end(self, grace: float) -> None:
         """Let what is under way finish for `grace` seconds, then cut it; may be called again."""
         self.ending = True
-        for task in (*self._tasks, *self._handlers):
-            task.add_done_callback(self._note_end)
+        for handler in self._handlers:  # it may end without having begun
+            handler.add_done_callback(self._forget)
         steps = ((self._retire, grace), (self._cancel, CUT_S), (self._abort, CUT_S))
         for step, patience in steps:
             step()
@@ -100,20 +112,9 @@ class Connections:
         for connection in tuple(self._open):
             connection.abort()
 
-    def _run(
-        self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[Any]]
-    ) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._follow(task, among)
-        return task
-
-    def _follow(self, task: asyncio.Task[Any], among: set[asyncio.Task[Any]]) -> None:
-        among.add(task)
-        task.add_done_callback(among.discard)
-        if self.ending:
-            task.add_done_callback(self._note_end)
-
-    def _note_end(self, _: asyncio.Task[Any]) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._handlers.discard(task)
         self._fewer.set()
 
     async def _all_gone_within(self, seconds: float) -> bool:

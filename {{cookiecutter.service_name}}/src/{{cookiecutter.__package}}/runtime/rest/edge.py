@@ -1,21 +1,27 @@
 """The edge of REST: the outermost ASGI callable, around whatever the framework does."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import anyio
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import Call, current
 from ..calls.deadline import GRPC_TIMEOUT, time_for
 from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError
-from ..faults import code_of, problem, public
+from ..faults import code_of, problem, public, refusal
 from .exchange import Exchange
+from .limits import check_head
+from .settings import HttpLimits
 
 Dressing = Callable[[ASGIApp], ASGIApp]
 
-USER_AGENT = "user-agent"
+USER_AGENT = b"user-agent"
+FIRST_ERROR = 400
+NONE: Mapping[str, str] = {}
 CLIENT_CLOSED_REQUEST = 499  # nginx' number, for logs and metrics: nobody is left to read it
 
 
@@ -25,40 +31,46 @@ class RestEdge:
     `dressed` puts around an answer what an application puts around its own, as for CORS.
     """
 
-    def __init__(self, edge: Edge, plain: ASGIApp, traced: ASGIApp, dressed: Dressing) -> None:
-        self._edge, self._plain, self._traced = edge, dressed(plain), dressed(traced)
-        self._dressed = dressed
-        reads = (*edge.reads, REQUEST_ID, GRPC_TIMEOUT, USER_AGENT)
+    def __init__(
+        self,
+        edge: Edge,
+        limits: HttpLimits,
+        plain: ASGIApp,
+        traced: ASGIApp,
+        dressed: Dressing,
+    ) -> None:
+        self._edge, self._limits, self._dressed = edge, limits, dressed
+        self._plain, self._traced = dressed(plain), dressed(traced)
+        reads = (*edge.reads, REQUEST_ID, GRPC_TIMEOUT)
         self._reads = {name.encode(): name for name in reads}
+        self._names = frozenset(self._reads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._plain(scope, receive, send)
             return
-        headers = self._headers(scope)
-        call = self._edge.open("http", headers)
-        _describe(call, scope, headers.get(USER_AGENT))
-        token = current.set(call)
-        exchange = Exchange(call, self._edge, receive, send)
+        head = dict(scope["headers"])  # of several with one name the last
+        headers = NONE if self._names.isdisjoint(head) else self._read(head)
+        call = _described(self._edge.open("http", headers), scope, head)
+        current.set(call)  # in the context of a task that has nothing else to do
+        exchange = Exchange(call, self._edge, self._limits, receive, send)
         try:
             exchange.open(time_for(headers.get(GRPC_TIMEOUT), self._edge.timeout))
-            app = self._traced if call.sampled else self._plain
-            await app(scope, exchange.receive, exchange.send)
+            check_head(scope, head, self._limits)
+            face = self._traced if call.sampled else self._plain
+            await face(scope, exchange.receive, exchange.send)
+            if exchange.refusal is not None:
+                raise exchange.refusal
         except (asyncio.CancelledError, Exception) as error:
             await self._end(exchange, scope, error)
         finally:
-            exchange.close()
-            _conclude(call, scope)
+            _conclude(exchange, scope)
             self._edge.close(call)
-            current.reset(token)
 
-    def _headers(self, scope: Scope) -> dict[str, str]:
-        """Return what we read of the headers; of several with one name the last."""
-        reads = self._reads
+    def _read(self, head: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """Return what we read of the headers, which most requests do without."""
         return {
-            reads[name]: value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name in reads
+            name: head[key].decode("latin-1") for key, name in self._reads.items() if key in head
         }
 
     async def _end(self, exchange: Exchange, scope: Scope, error: BaseException) -> None:
@@ -75,12 +87,19 @@ class RestEdge:
 
     async def _refuse(self, exchange: Exchange, scope: Scope, error: BaseException) -> None:
         """Answer `error`, unless an answer has begun: the framework raises what it answered."""
+        answer = self._answer(exchange.call, exchange.refusal or error)
+        exchange.refusal = None
+        if not exchange.started:
+            await self._dressed(answer)(scope, exchange.receive, exchange.send)
+
+    def _answer(self, call: Call, error: BaseException) -> ASGIApp:
+        if isinstance(error, HTTPException):
+            return refusal(error)
         seen = public(error)
         answer = problem(seen)
         if isinstance(seen, InternalError):
-            note_failure(exchange.call, error)
-        if not exchange.started:
-            await self._dressed(answer)(scope, exchange.receive, exchange.send)
+            note_failure(call, error)
+        return answer
 
 
 def _tells_of_leaving(error: BaseException) -> bool:
@@ -92,15 +111,22 @@ def _note_leaving(call: Call) -> None:
     call.status, call.code = CLIENT_CLOSED_REQUEST, "CANCELLED"
 
 
-def _describe(call: Call, scope: Scope, user_agent: str | None) -> None:
-    client = scope.get("client")
-    call.peer = f"{client[0]}:{client[1]}" if client else ""
-    call.method, call.path, call.user_agent = scope["method"], scope["path"], user_agent
-    call.scope = scope
+@lru_cache(maxsize=1024)  # most calls come from somebody who has called before
+def _peer(client: tuple[str, int] | None) -> str:
+    return f"{client[0]}:{client[1]}" if client else ""
 
 
-def _conclude(call: Call, scope: Scope) -> None:
+def _described(call: Call, scope: Scope, head: Mapping[bytes, bytes]) -> Call:
+    call.peer, call.scope = _peer(scope.get("client")), scope
+    call.method, call.path = scope["method"], scope["path"]
+    call.user_agent = head.get(USER_AGENT, b"").decode("latin-1") or None
+    return call
+
+
+def _conclude(exchange: Exchange, scope: Scope) -> None:
+    exchange.close()
+    call = exchange.call
     route = scope.get("route")
     call.route = getattr(route, "path", None)
-    if call.code == "OK":  # nobody has named an error: the status tells
-        call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)
+    if call.code == "OK" and not 0 < call.status < FIRST_ERROR:
+        call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)  # nobody has named the error

@@ -4,11 +4,14 @@ import asyncio
 import math
 from collections.abc import Awaitable
 
+from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
 from ..calls.alarm import EARLY_S
 from ..calls.call import Call
 from ..calls.edge import REQUEST_ID, TRACE_ID, Edge
+from .body import LENGTH, Body
+from .settings import HttpLimits
 
 WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
 BODILESS = frozenset({204, 304})
@@ -19,54 +22,61 @@ class Exchange:
     """Stands between server and application, and cancels the task that it is made in.
 
     That happens when the deadline has passed (`late`), or when the caller hangs up (`gone`). Once
-    the answer has been handed on, nobody waits for it: work in the background goes on.
+    the answer has been handed on, nobody waits for it: work in the background goes on. A body that
+    is too much is a `refusal`: that is the answer then, whatever the application says.
     """
 
     started = gone = late = False
+    refusal: HTTPException | None = None
     _body_read = _reading = _watching = _over = False
     _until = math.inf
+    _body: Body | None = None
     _ahead: asyncio.Task[Message] | None = None
     _left: asyncio.Task[Message] | None = None
 
-    def __init__(self, call: Call, edge: Edge, receive: Receive, send: Send) -> None:
-        self.call = call
-        self._gate, self._alarm, self._receive, self._send = edge.gate, edge.alarm, receive, send
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task(self._loop)
+    def __init__(
+        self, call: Call, edge: Edge, limits: HttpLimits, receive: Receive, send: Send
+    ) -> None:
+        self.call, self._edge, self._limits = call, edge, limits
+        self._receive, self._send = receive, send
+        self._task = asyncio.current_task()
 
     def open(self, seconds: float) -> None:
         """Begin the call, which has so long; raises OverloadedError."""
-        now = self._loop.time()
+        now = asyncio.get_running_loop().time()
         self.call.deadline = self._until = now + seconds
-        self._alarm.set(self, min(self._until, now + WATCH_AFTER_S))
-        self._gate.admit(self.call)
+        self._edge.alarm.set(self, now + (WATCH_AFTER_S if seconds > WATCH_AFTER_S else seconds))
+        self._edge.gate.admit(self.call)
 
     async def receive(self) -> Message:
-        """Hand on the next part of the body, then what tells that the caller has gone."""
+        """Hand on the next part of the body, then what tells that the caller has gone.
+
+        Raises HTTPException for what is too much, or too slow.
+        """
         if self._body_read:
             return await asyncio.shield(self._until_left())
-        self._reading = True
-        message = await (asyncio.shield(self._ahead) if self._ahead else self._receive())
-        self._ahead, self._reading = None, False
-        if message["type"] == "http.request":
-            self.call.received_bytes += len(message.get("body", b""))
-            self._body_read = _is_last(message)
-        return message
+        try:
+            return await self._bounded().take()
+        except HTTPException as refusal:
+            self.refusal = refusal
+            raise
 
     def send(self, message: Message) -> Awaitable[None]:
         """Hand on a part of the answer; raises OverloadedError for one stream too many."""
+        if self.refusal is not None and not self.started:
+            return _nothing()
         if message["type"] == "http.response.start":
             self._start(message)
         else:
             self.call.sent_bytes += len(message.get("body", b""))
-            if _is_last(message):
+            if not message.get("more_body"):
                 self._over, self._until = True, math.inf
         return self._send(message)
 
     def close(self) -> None:
         """Stop watching the caller."""
         self._over = True
-        self._alarm.unset(self)
+        self._edge.alarm.unset(self)
         if self._ahead is not None:
             self._ahead.cancel()
         if self._left is not None:
@@ -79,15 +89,30 @@ class Exchange:
 
     def wake(self) -> None:
         """End the call if it is late, else see whether its caller is still there."""
-        if self._loop.time() >= self._until - EARLY_S:
+        if asyncio.get_running_loop().time() >= self._until - EARLY_S:
             self._cancel(late=True)
         elif not (self._watching or self._over):
             self._watch()
 
+    def _bounded(self) -> Body:
+        if self._body is None:
+            assert self.call.scope is not None
+            self._body = Body(self._limits, self.call.scope, self._next)
+        return self._body
+
+    async def _next(self) -> Message:
+        self._reading = True
+        message = await (asyncio.shield(self._ahead) if self._ahead else self._receive())
+        self._ahead, self._reading = None, False
+        if message["type"] == "http.request":
+            self.call.received_bytes += len(message.get("body", b""))
+            self._body_read = _is_last(message)
+        return message
+
     def _start(self, message: Message) -> None:
-        call, headers = self.call, message.setdefault("headers", [])
-        if self._is_stream(message["status"], headers):
-            self._gate.admit_stream(call)
+        call, headers = self.call, message.get("headers", ())
+        if LENGTH not in dict(headers) and self._may_have_body(message["status"]):
+            self._edge.gate.admit_stream(call)
             self._until = math.inf
         self.started = True
         call.status = message["status"]
@@ -97,10 +122,8 @@ class Exchange:
             (REQUEST_ID_NAME, call.request_id.encode()),
         ]
 
-    def _is_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-        if self.call.method == "HEAD" or status in BODILESS:
-            return False
-        return b"content-length" not in dict(headers)
+    def _may_have_body(self, status: int) -> bool:
+        return self.call.method != "HEAD" and status not in BODILESS
 
     def _watch(self) -> None:
         """Cancel the call when its caller hangs up, also where nobody reads the body."""
@@ -108,11 +131,11 @@ class Exchange:
         if self._body_read:
             self._watch_until_left()
         elif self._reading or self._ahead:  # whoever reads hears of it
-            again = self._loop.time() + WATCH_AFTER_S
+            again = asyncio.get_running_loop().time() + WATCH_AFTER_S
         else:
-            self._ahead = self._loop.create_task(_awaited(self._receive))
+            self._ahead = asyncio.get_running_loop().create_task(_awaited(self._receive))
             self._ahead.add_done_callback(self._look)
-        self._alarm.set(self, min(self._until, again))
+        self._edge.alarm.set(self, min(self._until, again))
 
     def _watch_until_left(self) -> None:
         self._watching = True
@@ -131,7 +154,7 @@ class Exchange:
 
     def _until_left(self) -> asyncio.Task[Message]:
         if self._left is None:
-            self._left = self._loop.create_task(_awaited(self._receive))
+            self._left = asyncio.get_running_loop().create_task(_awaited(self._receive))
         return self._left
 
     def _leave(self, left: asyncio.Task[Message]) -> None:
@@ -150,3 +173,7 @@ def _is_last(message: Message) -> bool:
 
 async def _awaited(receive: Receive) -> Message:
     return await receive()
+
+
+async def _nothing() -> None:
+    """Drop what answers a request that has been refused."""

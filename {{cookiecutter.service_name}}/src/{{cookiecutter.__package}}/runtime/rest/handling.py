@@ -1,7 +1,7 @@
 """Handlers of a server that starts them itself, and tells them little about their client."""
 
 import asyncio
-from collections import deque
+from collections.abc import Awaitable
 from http.client import SERVICE_UNAVAILABLE
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,38 +30,41 @@ class Handling:
                 await _say_goodbye(send)
         finally:
             handled.close()
+            self._connections.release(handler)
 
 
 class _Handled:
     """One request; while it is answered in parts, somebody looks out for the client's leaving."""
 
+    started = _reading = False
+    _ahead: asyncio.Task[None] | None = None
+
     def __init__(
         self, handler: asyncio.Task[None], receive: Receive, send: Send, send_s: float
     ) -> None:
         self._handler, self._receive, self._send, self._send_s = handler, receive, send, send_s
-        self.started = False
-        self._reading = False
-        self._read: deque[Message] = deque()
-        self._ahead: asyncio.Task[None] | None = None
+        self._read: list[Message] = []
 
     async def receive(self) -> Message:
         """Hand on what the client has sent."""
         if self._ahead is not None:
             await asyncio.wait([self._ahead])
         if self._read:
-            return self._read.popleft()
+            return self._read.pop(0)
         self._reading = True
         try:
             return await self._receive()
         finally:
             self._reading = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Hand on a part of the answer; a client that takes none of it is given up."""
         self.started = True
         if not message.get("more_body") and len(message.get("body", b"")) <= LARGE_BYTES:
-            await self._send(message)
-            return
+            return self._send(message)
+        return self._send_large(message)
+
+    async def _send_large(self, message: Message) -> None:
         self._look_out()
         try:
             async with asyncio.timeout(self._send_s):

@@ -7,7 +7,7 @@ from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
 from itertools import chain
 from typing import Any, cast
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, connections: Connections, config: Config, state: ServerState) -> None:
         super().__init__(config, state, {})
         limits, now = connections.limits, self.loop.time()
-        self._connections = connections
+        self._connections, self._limit = connections, limits.header_size
         self._header_s = limits.header_time.total_seconds()
         self._idle_s = limits.idle_time.total_seconds()
         self._due = now + self._header_s  # when it is closed, unless a request comes
@@ -86,13 +86,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._due = min(self._due, self.loop.time() + self._header_s)
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._due < NEVER and self._head_bytes > self._connections.limits.header_size:
+        if self._due < NEVER and self._head_bytes > self._limit:
             self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """Begin a request; raises HeadTooLargeError."""
-        size = sum(map(len, chain.from_iterable(self.headers))) + len(self.url)
-        if size > self._connections.limits.header_size:
+        if self._head_bytes > self._limit and self._head_size() > self._limit:
             self._refuse_head()
             raise HeadTooLargeError
         super().on_headers_complete()
@@ -114,6 +113,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._discarding:
             super().send_400_response(msg)
 
+    def _head_size(self) -> int:
+        """Count the head alone: what has come may hold a part of the body, or the next request."""
+        return sum(map(len, chain.from_iterable(self.headers))) + len(self.url)
+
     def _refuse_head(self) -> None:
         if not self._discarding and not self.transport.is_closing():
             line = STATUS_LINE[REQUEST_HEADER_FIELDS_TOO_LARGE]
@@ -128,34 +131,27 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        answering = _Answering(cycle, app)
-        answering.handler = self._connections.handle(cycle.run_asgi(cast(Any, answering)))
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            def respond(message: Message) -> Awaitable[None]:
+                if cycle.more_body:
+                    cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
+                return _give_up(handler) if cycle.disconnected else send(message)
+
+            try:
+                await app(scope, receive, respond)
+            except asyncio.CancelledError:
+                await _break_off(cycle, send)
+            finally:
+                self._connections.release(handler)
+
+        handler = self.loop.create_task(cycle.run_asgi(cast(Any, answer)))
+        self._connections.adopt(handler)
 
 
-class _Answering:
-    """Runs an application until it has answered, or is cut."""
-
-    def __init__(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
-        self._cycle, self._app = cycle, app
-        self.handler: asyncio.Task[None] | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._send = send
-        try:
-            await self._app(scope, receive, self._respond)
-        except asyncio.CancelledError:
-            await _break_off(self._cycle, send)
-
-    def _respond(self, message: Message) -> Awaitable[None]:
-        if self._cycle.more_body:
-            self._cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
-        return self._give_up() if self._cycle.disconnected else self._send(message)
-
-    async def _give_up(self) -> None:
-        """End a handler that still answers, although its client has gone."""
-        if self.handler is not None:
-            self.handler.cancel()
-        await asyncio.sleep(0)
+async def _give_up(handler: asyncio.Task[None]) -> None:
+    """End a handler that still answers, although its client has gone."""
+    handler.cancel()
+    await asyncio.sleep(0)
 
 
 async def _break_off(cycle: RequestResponseCycle, send: Send) -> None:

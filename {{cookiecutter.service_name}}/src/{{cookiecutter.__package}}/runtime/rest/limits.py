@@ -1,58 +1,42 @@
-"""Bounds of a request that every server needs: they stand between the edge and the framework."""
+"""Bounds of a request that every server needs, whatever the application makes of them."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from http.client import BAD_REQUEST, METHOD_NOT_ALLOWED
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .body import Body, too_large
+from ..faults import refusal
+from .body import LENGTH, Body, refused, too_large
 from .settings import HttpLimits
 
-STREAM = b"application/jsonl"  # read and answered line by line, for as long as both sides like
-
-LENGTH, CODING, TYPE = b"content-length", b"transfer-encoding", b"content-type"
-FRAMING = frozenset((LENGTH, CODING, TYPE))  # what says how the body of a request is marked off
+CODING = b"transfer-encoding"
 
 
 def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
-    """Return `app` behind the bounds of `limits`; a refusal is answered as a problem."""
+    """Return `app` behind the bounds of `limits`, if no edge stands there."""
 
-    def bounded(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return app(scope, receive, send)
-        head = {name: value for name, value in scope["headers"] if name in FRAMING}
-        body = Body(limits, receive, send, stream=_is_stream(head))
-        body.refusal = _refusal(scope["method"], head, limits)
-        if body.refusal is None:
-            return _read(app, scope, body)
-        return body.refuse(scope)
+            await app(scope, receive, send)
+            return
+        try:
+            check_head(scope, dict(scope["headers"]), limits)
+        except HTTPException as error:
+            await refusal(error)(scope, receive, send)
+        else:
+            await app(scope, Body(limits, scope, receive).take, send)
 
     return bounded
 
 
-async def _read(app: ASGIApp, scope: Scope, body: Body) -> None:
-    """Run `app`; what it makes of a refusal of the body is of no interest."""
-    try:
-        await app(scope, body.take, body.answer)
-    except HTTPException as error:
-        if error is not body.refusal:
-            raise
-    if body.refusal is not None and not body.answered:
-        await body.refuse(scope)
-
-
-def _is_stream(head: Mapping[bytes, bytes]) -> bool:
-    """Tell whether the body has no end that anybody knows yet."""
-    return bool(head) and head.get(TYPE, b"").startswith(STREAM) and LENGTH not in head
-
-
-def _refusal(method: str, head: Mapping[bytes, bytes], limits: HttpLimits) -> HTTPException | None:
-    """Return what is wrong with a request before anything of its body is read."""
-    if method == "CONNECT":
-        return HTTPException(METHOD_NOT_ALLOWED, "this is not a proxy")
-    if LENGTH not in head:
-        return None
-    if CODING in head:  # RFC 9112, 6.1: an attempt to hide a second request
-        return HTTPException(BAD_REQUEST, "both content-length and transfer-encoding")
-    return too_large(limits) if int(head[LENGTH]) > limits.body_size else None
+def check_head(scope: Scope, headers: Mapping[bytes, bytes], limits: HttpLimits) -> None:
+    """See what can be seen before anything of the body is read; raises HTTPException."""
+    if scope["method"] == "CONNECT":
+        raise refused(scope, METHOD_NOT_ALLOWED, "this is not a proxy")
+    if LENGTH not in headers:
+        return
+    if CODING in headers:  # RFC 9112, 6.1: an attempt to hide a second request
+        raise refused(scope, BAD_REQUEST, "both content-length and transfer-encoding")
+    if int(headers[LENGTH]) > limits.body_size:
+        raise too_large(scope, limits)

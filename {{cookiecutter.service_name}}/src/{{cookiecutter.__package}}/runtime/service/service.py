@@ -136,9 +136,8 @@ class Service:
 
     def _rest_server(self, bound: socket) -> Server:
         settings = self._settings.http
-        apps = instrument(self.rest, self._tracing.provider)
-        plain, traced = (fenced(app, settings.limits) for app in apps)
-        edge = RestEdge(self._edge, plain, traced, dressing(settings))
+        faces = instrument(self.rest, self._tracing.provider)
+        edge = RestEdge(self._edge, settings.limits, *faces, dressing(settings))
         return http_server("http", edge, bound, settings)
 
     async def _end_calls(self, servers: Servers) -> None:

@@ -95,11 +95,11 @@ class Propagator(TextMapPropagator):
         parent = self._decision.parent(get)
         if parent is None or parent.trace_id is None or parent.span_id is None:
             return context
-        trace_id, left_to_us = int(parent.trace_id, 16), parent.sampled is None
-        sampled = self._decision.chooses(trace_id) if left_to_us else parent.sampled
+        left_to_us = parent.sampled is None
+        sampled = self._decision.chooses(parent.trace_id) if left_to_us else parent.sampled
         flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
         state = TraceState.from_header([get("tracestate") or ""]) if self._states else None
-        remote = SpanContext(trace_id, int(parent.span_id, 16), True, flags, state)
+        remote = SpanContext(int(parent.trace_id, 16), int(parent.span_id, 16), True, flags, state)
         return trace.set_span_in_context(NonRecordingSpan(remote), context)
 
     def _state(self, ids: Ids) -> Iterator[tuple[str, str]]:

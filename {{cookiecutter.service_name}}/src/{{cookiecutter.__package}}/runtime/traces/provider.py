@@ -83,7 +83,9 @@ class FollowsCall(Sampler):
         if parent.is_valid:
             return parent.trace_flags.sampled
         call = current.get()
-        return self._decision.chooses(trace_id) if call is None else call.sampled
+        if call is not None:
+            return call.sampled
+        return self._decision.chooses(trace.format_trace_id(trace_id))
 
 
 class Spans(SpanProcessor):

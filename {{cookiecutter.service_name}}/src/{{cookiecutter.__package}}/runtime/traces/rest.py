@@ -1,7 +1,7 @@
 """The two faces of one FastAPI application: as it is, and with a span around each request."""
 
 from collections.abc import Awaitable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -23,9 +23,9 @@ class Faces(NamedTuple):
 
 def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
     """Return the faces of `api`, to which nothing can be added from now on."""
-    stack = api.build_middleware_stack()
-    vars(api)["build_middleware_stack"] = lambda: stack  # so each middleware exists only once
-    plain = _peeled(stack)
+    plain = api.build_middleware_stack()  # each layer exists only once
+    outermost = ServerErrorMiddleware(plain, api.exception_handlers.get(Exception))
+    vars(api)["build_middleware_stack"] = lambda: outermost  # the instrumentation asks for one
     choose_stable_names()
     FastAPIInstrumentor.instrument_app(
         api,
@@ -48,11 +48,3 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
         return traced(scope, receive, send)
 
     return Faces(answer_plainly, answer_traced)
-
-
-def _peeled(app: Any) -> ASGIApp:
-    """Return `app` without the framework's outermost layers, which do what the edge does too."""
-    while isinstance(app, ServerErrorMiddleware) or type(app).__module__.startswith("fastapi."):
-        app = app.app
-    peeled: ASGIApp = app
-    return peeled

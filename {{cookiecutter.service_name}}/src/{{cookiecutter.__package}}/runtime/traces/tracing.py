@@ -95,8 +95,11 @@ class Tracing:
     def leave_late_span(self, call: Call) -> None:
         """Send the server span of a call that was sampled, has failed or was slow; an Observer."""
         kept = call.sampled or call.duration_ns > self._slow_ns
-        if kept or (self._keeps_errors and is_failure(call) and not is_refusal(call)):
+        if kept or (call.code != "OK" and self._keeps(call)):
             self._spans.release(server_span(call, self.provider.resource, SCOPE))
+
+    def _keeps(self, call: Call) -> bool:
+        return self._keeps_errors and is_failure(call) and not is_refusal(call)
 
     def inject(self, headers: MutableMapping[str, str]) -> None:
         """Add what the next service is told, also that nothing is traced."""

@@ -11,7 +11,7 @@ from loguru import logger
 from .stacks import stack_of
 
 LIMIT_S = 0.5
-BEAT_S = 0.05
+BEAT_S = 0.1
 
 
 @contextmanager
