@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import (
     CarrierT,
     Getter,
@@ -69,14 +69,15 @@ class Propagator(TextMapPropagator):
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
         """Return what the carrier says; of the call that is being opened all is known already."""
+        call = opening.get()
+        if call is not None:
+            return above(call, get_current() if context is None else context)
 
         def get(name: str) -> str | None:
             values = getter.get(carrier, name)
             return values[0] if values else None
 
-        carried = self.luggage(get, Context() if context is None else context)
-        call = opening.get()
-        return self._remote(get, carried) if call is None else above(call, carried)
+        return self._remote(get, self.luggage(get, Context() if context is None else context))
 
     def luggage(self, get: Get, context: Context) -> Context:
         """Return `context` with the caller's baggage."""

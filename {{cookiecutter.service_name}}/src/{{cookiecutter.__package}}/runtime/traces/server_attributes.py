@@ -1,11 +1,11 @@
 """Name and attributes of server spans, by OpenTelemetry's conventions for HTTP and RPC."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..calls.call import Call
 
-Pairs = Iterator[tuple[str, str | int | None]]
+Known = dict[str, str | int | None]
 
 METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
@@ -40,45 +40,45 @@ def name_of(call: Call) -> str:
 
 def attributes_of(call: Call) -> dict[str, str | int]:
     """Return all that is known about `call`."""
-    pairs = _http(call) if call.transport == "http" else _rpc(call)
-    return {key: value for key, value in pairs if value is not None}
-
-
-def _http(call: Call) -> Pairs:
-    known = call.method in METHODS
-    yield "http.request.method", call.method if known else OTHER
-    yield "http.request.method_original", None if known else call.method
-    yield "http.route", call.route
-    yield "http.response.status_code", call.status or None
-    yield "error.type", str(call.status) if is_failure(call) else None
-    yield "url.path", call.path
-    yield "user_agent.original", call.user_agent
-    yield from _client(call)
-    if call.scope is not None:
-        yield from _server(call.scope)
-
-
-def _rpc(call: Call) -> Pairs:
-    yield "rpc.system.name", "grpc"
-    yield "rpc.method", call.method
-    yield "rpc.response.status_code", call.code
-    yield "error.type", call.code if is_failure(call) else None
-    yield from _client(call)
-
-
-def _client(call: Call) -> Pairs:
+    known = _http(call) if call.transport == "http" else _rpc(call)
     address, _, port = call.peer.rpartition(":")
-    yield "client.address", address.strip("[]") or None
-    yield "client.port", int(port) if port.isdecimal() else None
+    known["client.address"] = address.strip("[]") or None
+    known["client.port"] = int(port) if port.isdecimal() else None
+    return {name: value for name, value in known.items() if value is not None}
 
 
-def _server(scope: Mapping[str, Any]) -> Pairs:
-    """Yield what the caller asked for, else where the server listens."""
-    yield "url.scheme", scope["scheme"]
-    yield "network.protocol.version", scope["http_version"]
+def _http(call: Call) -> Known:
+    known = call.method in METHODS
+    told: Known = {
+        "http.request.method": call.method if known else OTHER,
+        "http.request.method_original": None if known else call.method,
+        "http.route": call.route,
+        "http.response.status_code": call.status or None,
+        "error.type": str(call.status) if is_failure(call) else None,
+        "url.path": call.path,
+        "user_agent.original": call.user_agent,
+    }
+    return told if call.scope is None else told | _server(call.scope)
+
+
+def _rpc(call: Call) -> Known:
+    return {
+        "rpc.system.name": "grpc",
+        "rpc.method": call.method,
+        "rpc.response.status_code": call.code,
+        "error.type": call.code if is_failure(call) else None,
+    }
+
+
+def _server(scope: Mapping[str, Any]) -> Known:
+    """Return what the caller asked for, else where the server listens."""
     host, port = _host(scope)
-    yield "server.address", host
-    yield "server.port", port
+    return {
+        "url.scheme": scope["scheme"],
+        "network.protocol.version": scope["http_version"],
+        "server.address": host,
+        "server.port": port,
+    }
 
 
 def _host(scope: Mapping[str, Any]) -> tuple[str | None, int | None]:

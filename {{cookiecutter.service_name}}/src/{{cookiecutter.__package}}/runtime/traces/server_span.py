@@ -57,9 +57,11 @@ def record_first(error: BaseException) -> bool:
 
 
 def _attributes(call: Call, opened: ReadableSpan | None) -> Mapping[str, Any]:
-    added = dict(opened.attributes or {}) if opened else {}
-    added.pop(UNREDACTED, None)
-    return added | attributes_of(call)
+    known = attributes_of(call)
+    told = opened.attributes if opened else None
+    if told is None:
+        return known
+    return known | {name: told[name] for name in told if name not in known and name != UNREDACTED}
 
 
 def _events(call: Call, opened: ReadableSpan | None) -> list[Event]:
