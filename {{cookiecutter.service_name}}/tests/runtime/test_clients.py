@@ -381,7 +381,6 @@ async def test_the_connection_is_encrypted_and_both_sides_show_who_they_are(
         secure = ClientSettings(
             target=f"localhost:{ports.grpc}",
             url=f"https://localhost:{ports.http}",
-            http2=True,
             tls=tls,
         )
         async with connect(secure) as channel, HttpClient(Outgoing("next", secure, ())) as http:
@@ -462,6 +461,11 @@ class Http:
         await self._open.aclose()
 
 
+@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
+def http2(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture
 async def http(settings: Settings, serving: Callable[..., Any]) -> AsyncIterator[Http]:
     http = Http(settings, serving)
@@ -469,9 +473,12 @@ async def http(settings: Settings, serving: Callable[..., Any]) -> AsyncIterator
     await http.close()
 
 
-@pytest.mark.parametrize(("http2", "version"), [(False, "HTTP/1.1"), (True, "HTTP/2")])
-async def test_the_settings_choose_the_version_of_http(
-    http: Http, ports: Ports, http2: bool, version: str
+VERSIONS = [(None, "HTTP/1.1"), (False, "HTTP/1.1"), (True, "HTTP/2")]
+
+
+@pytest.mark.parametrize(("http2", "version"), VERSIONS)
+async def test_without_tls_the_settings_choose_the_version_of_http(
+    http: Http, ports: Ports, http2: bool | None, version: str
 ):
     client = await http.client(f"http://127.0.0.1:{ports.http}", http2=http2)
     answer = await client.get("/v1/orders")
@@ -521,7 +528,7 @@ async def test_a_problem_of_another_make_is_what_its_status_says(
 
 
 async def test_a_rest_call_ends_with_its_deadline(
-    http: Http, settings: Settings, serving: Callable[..., Any]
+    http: Http, settings: Settings, serving: Callable[..., Any], http2: bool
 ):
     left = asyncio.Event()
 
@@ -535,7 +542,7 @@ async def test_a_rest_call_ends_with_its_deadline(
 
     async with serving(settings, built) as ports:
         client = await http.client(
-            f"http://127.0.0.1:{ports.http}", deadline=timedelta(milliseconds=200)
+            f"http://127.0.0.1:{ports.http}", http2=http2, deadline=timedelta(milliseconds=200)
         )
         with pytest.raises(DeadlineExceededError, match="next did not answer in time"):
             await soon(client.get("/slow"))
@@ -595,11 +602,11 @@ class Chain:
 
 @pytest.fixture
 async def rest_chain(
-    settings: Settings, serving: Callable[..., Any]
+    settings: Settings, serving: Callable[..., Any], http2: bool
 ) -> AsyncIterator[tuple[Chain, str]]:
     chain = Chain()
     async with serving(settings, chain.last) as last:
-        clients = {"next": ClientSettings(url=f"http://127.0.0.1:{last.http}")}
+        clients = {"next": ClientSettings(url=f"http://127.0.0.1:{last.http}", http2=http2)}
         calling = settings.model_copy(update={"clients": clients})
         async with serving(calling, chain.first) as first:
             yield chain, f"http://127.0.0.1:{first.http}/work"

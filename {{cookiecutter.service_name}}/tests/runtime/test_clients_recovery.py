@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -57,13 +58,37 @@ async def test_grpc_calls_recover_by_themselves():
             await outlived(lambda: stub.CreateOrder(create), ports)
 
 
-async def test_rest_calls_recover_by_themselves():
+@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
+def http2(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+TEA = {"sku": "tea", "quantity": 1}
+
+
+def opened(ports: Ports, *, http2: bool) -> HttpClient:
+    url = f"http://localhost:{ports.http}"
+    return HttpClient(Outgoing("next", ClientSettings(url=url, http2=http2), ()))
+
+
+async def test_rest_calls_recover_by_themselves(http2: bool):
     async with started() as first:
         ports = await first.ports()
-        settings = ClientSettings(target="unused", url=f"http://localhost:{ports.http}")
-        async with HttpClient(Outgoing("next", settings, ())) as http:
-            tea = {"sku": "tea", "quantity": 1}
-            await http.post("/v1/orders", json=tea)
+        async with opened(ports, http2=http2) as http:
+            await http.post("/v1/orders", json=TEA)
             first.process.kill()
             await first.exit_status()
-            await outlived(lambda: http.post("/v1/orders", json=tea), ports)
+            await outlived(lambda: http.post("/v1/orders", json=TEA), ports)
+
+
+async def test_a_rest_call_does_not_notice_that_the_service_was_killed_since_the_last(http2: bool):
+    async with AsyncExitStack() as kept:
+        async with started() as first:
+            ports = await first.ports()
+            http = await kept.enter_async_context(opened(ports, http2=http2))
+            await http.post("/v1/orders", json=TEA)
+            first.process.kill()
+            await first.exit_status()
+        second = await kept.enter_async_context(started(http__port=str(ports.http)))
+        await second.ports()
+        assert (await http.post("/v1/orders", json=TEA)).is_success

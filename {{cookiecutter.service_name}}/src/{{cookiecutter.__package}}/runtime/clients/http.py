@@ -1,8 +1,9 @@
 """The HTTP client of one other service: deadline, request id, retries, observers, errors."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from ..errors import DeadlineExceededError, StartupError, UnavailableError
 from ..faults import MEDIA_TYPE, code_of
 from ..traces.http_client import instrument
 from .call import ClientCall
+from .http2 import Http2Transport
 from .outgoing import Outgoing
 from .remote_errors import code_in, from_problem, neutral, read_problem
 from .settings import ClientTls
@@ -19,6 +21,7 @@ from .tls import ssl_context
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 AWAY = frozenset({502, 503, 504})
+InTime = Callable[[], AbstractAsyncContextManager[None]]
 SMALLEST_MS, LARGEST_MS = 1, 99_999_999  # what fits into grpc-timeout
 
 
@@ -36,14 +39,10 @@ class HttpClient(httpx.AsyncClient):
     """Raises ServiceError where the answer is a problem (RFC 9457) or there is none."""
 
     def __init__(self, outgoing: Outgoing) -> None:
-        settings = outgoing.settings
-        is_secure = settings.url.startswith("https:")
         super().__init__(
-            base_url=settings.url,
-            http1=is_secure or not settings.http2,
-            http2=settings.http2,
-            timeout=settings.deadline.total_seconds(),
-            verify=is_secure and ssl_context(outgoing.name, settings.tls or ClientTls()),
+            base_url=outgoing.settings.url,
+            transport=_transport(outgoing),
+            timeout=None,  # ours is for the whole call
             trust_env=False,
         )
         self._outgoing = outgoing
@@ -51,27 +50,20 @@ class HttpClient(httpx.AsyncClient):
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
     ) -> httpx.Response:
-        wished_s = request.extensions.get("timeout", {}).get("read")
-        call = self._outgoing.open("http", request.method, wished_s)
+        wished_s = request.extensions.pop("timeout", {}).get("read")
+        call = self._outgoing.open("http", request.method, wished_s, is_stream=stream)
+        in_time = partial(_bounded, call, asyncio.get_running_loop().time() + call.timeout_s)
         request.headers.update(self._outgoing.headers())
         milliseconds = min(max(int(call.timeout_s * 1000), SMALLEST_MS), LARGEST_MS)
         request.headers["grpc-timeout"] = f"{milliseconds}m"
         with self._outgoing.observed(call):
-            async with self._bounded(call):
+            async with in_time():
                 response = await self._attempts(request, stream=stream, **options)
                 call.status, call.code = response.status_code, code_of(response.status_code)
                 await self._raise_problem(call, response)
+        if stream and isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Rest(response.stream, in_time)
         return response
-
-    @asynccontextmanager
-    async def _bounded(self, call: ClientCall) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(call.timeout_s):
-                yield
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise neutral(DeadlineExceededError, call.client) from error
-        except httpx.TransportError as error:
-            raise neutral(UnavailableError, call.client) from error
 
     async def _attempts(self, request: httpx.Request, **options: Any) -> httpx.Response:
         retries = self._outgoing.settings.retries
@@ -101,6 +93,46 @@ class HttpClient(httpx.AsyncClient):
             problem = read_problem(await response.aread())
             call.code = code_in(problem, call.code)
             raise from_problem(problem, call.code, self._outgoing.name)
+
+
+class _Rest(httpx.AsyncByteStream):
+    """The rest of an answer that is read part by part, within the time of its call."""
+
+    def __init__(self, parts: httpx.AsyncByteStream, in_time: InTime) -> None:
+        self._parts, self._in_time = parts, in_time
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = aiter(self._parts)
+        while True:
+            async with self._in_time():
+                part = await anext(parts, None)
+            if part is None:
+                return
+            yield part
+
+    async def aclose(self) -> None:
+        await self._parts.aclose()
+
+
+@asynccontextmanager
+async def _bounded(call: ClientCall, until: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(until):
+            yield
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise neutral(DeadlineExceededError, call.client) from error
+    except httpx.TransportError as error:
+        raise neutral(UnavailableError, call.client) from error
+
+
+def _transport(outgoing: Outgoing) -> httpx.AsyncBaseTransport:
+    """Return what speaks the version of HTTP that the settings want; raises StartupError."""
+    settings = outgoing.settings
+    is_secure = settings.url.startswith("https:")
+    tls = ssl_context(outgoing.name, settings.tls or ClientTls()) if is_secure else None
+    if is_secure if settings.http2 is None else settings.http2:
+        return Http2Transport(tls)
+    return httpx.AsyncHTTPTransport(verify=tls or False, trust_env=False)
 
 
 class _AwayError(Exception):

@@ -1,0 +1,132 @@
+"""HTTP/2 for httpx on which a call that is given up ends over there too, and nothing else does.
+
+httpcore 1.0 does not say so (encode/httpcore#943, #1022): the other side works on, what it sends
+uses up the window of the connection, and after a hundred such calls it is out of streams.
+"""
+
+import asyncio
+import ssl
+from contextlib import AsyncExitStack, suppress
+from time import monotonic
+
+import httpcore
+import httpx
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event
+from h2.exceptions import ProtocolError
+from httpcore._synchronization import AsyncSemaphore
+
+EXPIRY_S = httpx.Limits().keepalive_expiry
+MOST_STREAMS = 100  # that httpcore has on one connection
+SILENT_S = 1.0  # a connection that says nothing for so long, though asked, gets no new calls
+
+
+class Http2Transport(httpx.AsyncHTTPTransport):
+    """Speaks HTTP/2, over TLS only where the other side agrees; else HTTP/1.1."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._pool = _Pool(tls, keepalive_expiry=EXPIRY_S, http1=tls is not None, http2=True)
+
+
+class _Pool(httpcore.AsyncConnectionPool):
+    def create_connection(self, origin: httpcore.Origin) -> "_Connection":
+        return _Connection(origin, self._ssl_context, self._keepalive_expiry, self._http1, True)
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    """Connects once for all who wait for it; if that call is cancelled, they connect anew."""
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        async with self._request_lock:
+            if self._connect_failed:
+                raise httpcore.ConnectionNotAvailable
+            if self._connection is None:
+                self._connection = await self._opened(request)
+        return await self._connection.handle_async_request(request)
+
+    async def _opened(self, request: httpcore.Request) -> httpcore.AsyncConnectionInterface:
+        async with AsyncExitStack() as undo:
+            undo.callback(setattr, self, "_connect_failed", True)
+            stream = await self._connect(request)
+            undo.push_async_callback(stream.aclose)
+            connection = await self._begun(stream, request)
+            undo.pop_all()
+        return connection
+
+    async def _begun(
+        self, stream: httpcore.AsyncNetworkStream, request: httpcore.Request
+    ) -> httpcore.AsyncConnectionInterface:
+        tls = stream.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            return httpcore.AsyncHTTP11Connection(self._origin, stream, self._keepalive_expiry)
+        connection = _Http2(self._origin, stream, self._keepalive_expiry)
+        await connection.begin(request)
+        return connection
+
+
+class _Http2(httpcore.AsyncHTTP2Connection):
+    def __init__(
+        self, origin: httpcore.Origin, stream: httpcore.AsyncNetworkStream, expiry_s: float | None
+    ) -> None:
+        super().__init__(origin, stream, expiry_s)
+        self._asked_at: dict[int, float] = {}
+        self._heard_at = monotonic()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def begin(self, request: httpcore.Request) -> None:
+        """Do what httpcore leaves half done if the first call is cancelled."""
+        self._max_streams = 1  # until the other side says how many
+        self._max_streams_semaphore = AsyncSemaphore(MOST_STREAMS)
+        for _ in range(MOST_STREAMS - self._max_streams):
+            await self._max_streams_semaphore.acquire()
+        await self._send_connection_init(request)
+        self._sent_connection_init = True
+
+    async def _send_request_headers(self, request: httpcore.Request, stream_id: int) -> None:
+        self._asked_at[stream_id] = monotonic()
+        await super()._send_request_headers(request, stream_id)
+
+    async def _read_incoming_data(self, request: httpcore.Request) -> list[Event]:
+        events = await super()._read_incoming_data(request)
+        self._heard_at = monotonic()
+        return events
+
+    async def _write_outgoing_data(self, request: httpcore.Request) -> None:
+        """Leave it to a task: a call that is cancelled while it writes breaks the connection."""
+        if self._write_exception is not None:
+            raise self._write_exception
+        self._send()
+
+    def _send(self) -> None:
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while frames := self._h2_state.data_to_send():
+                await self._network_stream.write(frames)
+        except httpcore.NetworkError as error:
+            self._write_exception, self._connection_error = error, True
+        finally:
+            self._writing = None
+
+    async def _response_closed(self, stream_id: int) -> None:
+        """End what has not ended, and hand back the room that the unread rest of it takes."""
+        asked_at = self._asked_at.pop(stream_id)
+        for part in [event for event in self._events[stream_id] if isinstance(event, DataReceived)]:
+            self._h2_state.acknowledge_received_data(part.flow_controlled_length, stream_id)
+        stream = self._h2_state.streams.get(stream_id)
+        if stream is not None and not stream.closed:
+            self._connection_error |= self._heard_at < asked_at < monotonic() - SILENT_S
+            with suppress(ProtocolError):  # the whole connection has ended
+                self._h2_state.reset_stream(stream_id, ErrorCodes.CANCEL)
+            self._send()
+        await super()._response_closed(stream_id)
+
+    def has_expired(self) -> bool:
+        """Tell, too, whether the other side has left, as httpcore does for HTTP/1.1.
+
+        What still comes for a call that was given up looks the same, and costs a new connection.
+        """
+        news = self.is_idle() and self._network_stream.get_extra_info("is_readable")
+        return bool(news) or super().has_expired()
