@@ -14,9 +14,11 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
+from runtime.certified import Site
 
 import {{ cookiecutter.__package }} as package
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
+from {{ cookiecutter.__package }}.runtime.tls.authority import write
 from {{ cookiecutter.__package }}.settings import Settings
 
 from collector import Collector
@@ -49,7 +51,13 @@ MISTAKES = [  # arguments, what the one line says
     ([f"{SERVICE}/Nothing", "{}"], f"METHOD: {SERVICE} has no 'Nothing', but CreateOrder, "),
     (["CreateOrder", "{}"], "METHOD: 'CreateOrder' is not like package.Service/Method"),
     ([FOREIGN, "{}"], "METHOD: 'grpc.channelz.v1.Channelz' is not known, here or there"),
+    ([f"{SERVICE}/CreateOrder", "[" * 5_000], "JSON: "),
     ([f"{SERVICE}/GetOrder", "{}", "--metadata", "authorization"], "--metadata: must be KEY=VALUE"),
+    ([f"{SERVICE}/GetOrder", "{}", "--metadata", "a b=c"], "--metadata: must be KEY=VALUE"),
+    ([f"{SERVICE}/GetOrder", "{}", "--metadata", "key=one\nline"], "--metadata: must be KEY=VALUE"),
+    ([f"{SERVICE}/GetOrder", "{}", "--metadata", "key=ü"], "--metadata: must be KEY=VALUE"),
+    ([f"{SERVICE}/GetOrder", "{}", "--metadata", "a-bin=?"], "a KEY-bin must be base64"),
+    ([f"{SERVICE}/GetOrder", "{}", "--key", "k.pem"], "--certificate, --key: must be given toge"),
 ]
 
 
@@ -73,6 +81,11 @@ async def call(*arguments: str, **chosen: str) -> Said:
     return Said(status, answers.decode().splitlines(), plain.decode().splitlines())
 
 
+def reflecting(settings: Settings) -> Settings:
+    described = settings.grpc.model_copy(update={"reflection": True})
+    return settings.model_copy(update={"grpc": described})
+
+
 async def test_a_call_prints_the_answer_and_the_trace_id(ports: Ports):
     said = await call(f"{SERVICE}/CreateOrder", ITEM, grpc__port=str(ports.grpc))
     assert said.status == 0
@@ -86,6 +99,32 @@ async def test_each_answer_of_a_stream_is_a_line(ports: Ports):
     target = f"localhost:{ports.grpc}"
     said = await call(f"{SERVICE}/QuoteOrders", f"[{ITEM}, {ITEM}]", "--target", target)
     assert (said.status, [json.loads(line)["quantity"] for line in said.answers]) == (0, [2, 2])
+
+
+async def test_metadata_is_sent_with_the_call(settings: Settings, serving: Callable[..., Any]):
+    sent: list[tuple[str, str | bytes]] = []
+
+    async def built(service: Service, settings: Settings) -> None:
+        service.rpc.add(add_weather, sent)
+
+    async with serving(reflecting(settings), built) as ports:
+        pairs = ("--metadata", "Shop=a=b c", "--metadata", "raw-bin=AAE=")
+        said = await call("weather.v1.WeatherService/Ask", *pairs, grpc__port=str(ports.grpc))
+    assert said.status == 0
+    assert {("shop", "a=b c"), ("raw-bin", b"\0\1")} <= set(sent)
+
+
+async def test_a_service_that_wants_a_certificate_is_shown_one(
+    settings: Settings, serving: Callable[..., Any], tmp_path: Path
+):
+    site = Site(tmp_path, settings)
+    write(site.authority.issue("operator"), tmp_path, "operator")
+    shown = ("--certificate", f"{tmp_path}/operator.pem", "--key", f"{tmp_path}/operator.key")
+    method = f"{SERVICE}/ListOrders"
+    async with serving(site.mutual({"*": {"orders:read"}})) as ports:
+        target = ("--target", f"localhost:{ports.grpc}", "--ca", str(site.ca))
+        assert (await call(method, *target, *shown)).status == 0
+        assert (await call(method, *target)).status == 1
 
 
 async def test_a_refused_call_is_one_line_and_exit_1(ports: Ports):
@@ -110,10 +149,11 @@ async def test_a_mistake_is_one_line_and_exit_2(ports: Ports, arguments: list[st
     assert line in said.plain[0]
 
 
-def add_weather(servicer: object, server: Any) -> None:
+def add_weather(sent: list[Any], server: Any) -> None:
     """Add a service that only the process of this test has a description of."""
 
-    async def ask(request: Any, context: object) -> Any:
+    async def ask(request: Any, context: Any) -> Any:
+        sent.extend(context.invocation_metadata())
         return request
 
     kind = GetMessageClass(WEATHER.message_types_by_name["Forecast"])
@@ -124,12 +164,10 @@ def add_weather(servicer: object, server: Any) -> None:
 async def test_a_method_of_another_service_is_found_by_reflection(
     settings: Settings, serving: Callable[..., Any]
 ):
-    described = settings.grpc.model_copy(update={"reflection": True})
-
     async def built(service: Service, settings: Settings) -> None:
-        service.rpc.add(add_weather, object())
+        service.rpc.add(add_weather, [])
 
-    async with serving(settings.model_copy(update={"grpc": described}), built) as ports:
+    async with serving(reflecting(settings), built) as ports:
         target = f"localhost:{ports.grpc}"
         said = await call("weather.v1.WeatherService/Ask", '{"sky": "blue"}', "--target", target)
     assert (said.status, said.answers) == (0, ['{"sky": "blue"}'])

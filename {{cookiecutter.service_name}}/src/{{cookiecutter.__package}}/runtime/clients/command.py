@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import re
 import sys
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from .method import Method, find
 from .settings import ClientSettings, ClientTls
 
 EVERYWHERE = {"0.0.0.0", "::"}
+KEY, TEXT = re.compile(r"[0-9a-z_.-]+"), re.compile(r"[ -~]*")  # of grpc's PROTOCOL-HTTP2.md
 
 
 class CallError(FatalError):
@@ -42,7 +45,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ca", type=Path, metavar="FILE", help="speak TLS, and trust these authorities (PEM)"
     )
     parser.add_argument(
-        "--metadata", action="append", default=[], metavar="KEY=VALUE", help="sent with the call"
+        "--certificate", type=Path, metavar="FILE", help="be known by it (PEM); needs its --key"
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="private key of --certificate")
+    parser.add_argument(
+        "--metadata",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="sent with the call; in base64 if KEY ends in -bin",
     )
 
 
@@ -97,23 +108,38 @@ def _client(settings: Any, arguments: argparse.Namespace) -> ClientSettings:
         return chosen
     own = settings.grpc
     host = "localhost" if own.host in EVERYWHERE else own.host
-    is_secure = arguments.ca is not None or (own.tls is not None and not arguments.target)
-    tls = ClientTls(ca=arguments.ca) if is_secure else None
+    tls = _tls(arguments, own_speaks_it=own.tls is not None and not arguments.target)
     return ClientSettings(target=arguments.target or f"{host}:{own.port}", tls=tls)
+
+
+def _tls(arguments: argparse.Namespace, *, own_speaks_it: bool) -> ClientTls | None:
+    certificate, key = arguments.certificate, arguments.key
+    if (certificate is None) != (key is None):
+        raise SettingsError(["--certificate, --key: must be given together"])
+    if arguments.ca is None and certificate is None and not own_speaks_it:
+        return None
+    return ClientTls(ca=arguments.ca, certificate=certificate, key=key)
 
 
 def _requests(method: Method, text: str) -> list[Message]:
     try:
         return method.requests(text)
-    except (json_format.ParseError, ValueError) as error:
+    except (json_format.ParseError, ValueError, RecursionError) as error:
         raise SettingsError([f"JSON: {' '.join(str(error).split())}"]) from error
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, str | bytes]:
     key, found, value = text.partition("=")
-    if not found or not key:
-        raise SettingsError(["--metadata: must be KEY=VALUE"])
-    return key.lower(), value
+    if not found or not KEY.fullmatch(key := key.lower()) or not TEXT.fullmatch(value):
+        raise SettingsError(["--metadata: must be KEY=VALUE, of which gRPC sends ASCII only"])
+    return key, _bytes(value) if key.endswith("-bin") else value
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError as error:
+        raise SettingsError(["--metadata: the value of a KEY-bin must be base64"]) from error
 
 
 def _tell_trace_id(root: trace.Span) -> None:

@@ -27,7 +27,7 @@ class Method(NamedTuple):
     descriptor: MethodDescriptor
 
     def requests(self, text: str) -> list[Message]:
-        """Return the messages that JSON stands for; raises ValueError or ParseError."""
+        """Return the messages of JSON; raises ValueError, ParseError, RecursionError."""
         content = json.loads(text)
         several = content if isinstance(content, list) else [content]
         if not self.descriptor.client_streaming and len(several) != 1:
@@ -41,7 +41,7 @@ class Method(NamedTuple):
         self,
         settings: ClientSettings,
         requests: Sequence[Message],
-        metadata: Sequence[tuple[str, str]],
+        metadata: Sequence[tuple[str, str | bytes]],
     ) -> AsyncIterator[Message]:
         """Yield each answer; raises ServiceError, StartupError."""
         sent = iter(requests) if self.descriptor.client_streaming else requests[0]
