@@ -570,6 +570,24 @@ async def test_only_what_is_safe_is_sent_again(
     assert tried == ["GET", "GET", "GET", "POST"]
 
 
+async def test_who_is_overloaded_is_not_asked_again(
+    http: Http, settings: Settings, serving: Callable[..., Any]
+):
+    tried: list[str] = []
+
+    async def built(service: Service, settings: Settings) -> None:
+        @service.rest.get("/busy")
+        async def busy() -> None:
+            tried.append("GET")
+            raise OverloadedError("too many calls")
+
+    async with serving(settings, built) as ports:
+        client = await http.client(f"http://127.0.0.1:{ports.http}")
+        with pytest.raises(OverloadedError, match="too many calls"):
+            await soon(client.get("/busy"))
+    assert tried == ["GET"]
+
+
 async def test_nobody_there_is_unavailable(http: Http):
     client = await http.client("http://127.0.0.1:1")
     with pytest.raises(UnavailableError, match="next is not available"):

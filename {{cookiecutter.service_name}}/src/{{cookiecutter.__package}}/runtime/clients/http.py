@@ -53,7 +53,8 @@ class HttpClient(httpx.AsyncClient):
         wished_s = request.extensions.pop("timeout", {}).get("read")
         call = self._outgoing.open("http", request.method, wished_s, is_stream=stream)
         in_time = partial(_bounded, call, asyncio.get_running_loop().time() + call.timeout_s)
-        request.headers.update(self._outgoing.headers())
+        for name, value in self._outgoing.headers().items():
+            request.headers.setdefault(name, value)  # what the code that calls says, goes first
         milliseconds = min(max(int(call.timeout_s * 1000), SMALLEST_MS), LARGEST_MS)
         request.headers["grpc-timeout"] = f"{milliseconds}m"
         with self._outgoing.observed(call):
@@ -140,7 +141,8 @@ class _AwayError(Exception):
 
 
 async def _check_presence(response: httpx.Response, *, is_last: bool) -> None:
-    """Raise what leads to another attempt, if there is one."""
-    if response.status_code in AWAY and not is_last:
+    """Raise what leads to another attempt, if there is one; who says when to retry gets none."""
+    is_away = response.status_code in AWAY and "retry-after" not in response.headers
+    if is_away and not is_last:
         await response.aclose()
         raise _AwayError

@@ -44,7 +44,9 @@ class _Edge:
                 yield answer
 
     def _bounded(self, details: Any, call: ClientCall) -> ClientCallDetails:
-        metadata = Metadata(*(details.metadata or ()), *self._outgoing.headers().items())
+        said = dict(details.metadata or ())  # by the code that calls; it goes first
+        told = {key: value for key, value in self._outgoing.headers().items() if key not in said}
+        metadata = Metadata(*(details.metadata or ()), *told.items())
         bounded: ClientCallDetails = details._replace(timeout=call.timeout_s, metadata=metadata)
         return bounded
 
