@@ -402,6 +402,12 @@ async def test_a_key_that_does_not_fit_stops_the_start(tmp_path: Path, settings:
         connect(ClientSettings(target="localhost:1", tls=tls), "next")
 
 
+async def test_a_channel_without_a_name_is_called_by_its_target():
+    async with connect(ClientSettings(target="localhost:1")) as channel:
+        with pytest.raises(UnavailableError, match=r"^localhost:1 is not available$"):
+            await soon(OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest()))
+
+
 async def test_observers_hear_of_each_call(fleet: Fleet, ports: Ports):
     heard: list[ClientCall] = []
     outgoing = Outgoing("next", ClientSettings(target=f"localhost:{ports.grpc}"), [heard.append])

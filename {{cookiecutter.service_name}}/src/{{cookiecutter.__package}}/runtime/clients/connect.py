@@ -15,7 +15,7 @@ def connect(settings: ClientSettings, name: str = "") -> grpc.aio.Channel:
 
     `name` is what errors and log lines call the other service; empty: its target.
     """
-    return bounded_channel(Outgoing(name or settings.target, settings, (log,)))
+    return bounded_channel(Outgoing(name or settings.address, settings, (log,)))
 
 
 def bounded_channel(outgoing: Outgoing) -> grpc.aio.Channel:

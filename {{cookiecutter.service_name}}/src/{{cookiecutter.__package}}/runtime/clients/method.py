@@ -45,7 +45,7 @@ class Method(NamedTuple):
     ) -> AsyncIterator[Message]:
         """Yield each answer; raises ServiceError, StartupError."""
         sent = iter(requests) if self.descriptor.client_streaming else requests[0]
-        async with connect(settings, settings.target.rpartition("/")[2]) as channel:
+        async with connect(settings) as channel:
             call = self._multicallable(channel)(sent, metadata=metadata)
             async for answer in call if self.descriptor.server_streaming else _once(call):
                 yield answer
@@ -87,7 +87,7 @@ def _reflected(service: str, settings: ClientSettings) -> ServiceDescriptor:
             return pool.FindServiceByName(service)
     except (KeyError, grpc.RpcError) as error:
         if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE:
-            raise UnavailableError(f"{settings.target} is not available") from error
+            raise UnavailableError(f"{settings.address} is not available") from error
         raise SettingsError([f"METHOD: {service!r} is not known, here or there"]) from error
 
 

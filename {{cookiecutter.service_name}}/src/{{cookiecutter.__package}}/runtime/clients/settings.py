@@ -13,6 +13,7 @@ MOST_ATTEMPTS = 5  # grpc tries no more often, whatever it is told (gRFC A6)
 SHORTEST_KEEPALIVE = timedelta(seconds=10)  # servers send away who pings more often
 LARGEST = 2**31 - 1  # grpc's arguments have 32 bits
 LARGEST_PORT = 65535
+EVERY_ADDRESS = "dns:///"  # gRPC's name of all addresses of a host
 LONGEST = timedelta(days=24)  # the same in milliseconds
 
 Positive = Annotated[Duration, Field(gt=timedelta(0))]
@@ -25,7 +26,7 @@ def _target(target: str) -> str:
     if port.isdecimal() and int(port) > LARGEST_PORT:  # grpc would take it modulo 65536
         raise PydanticCustomError("port", "a port is at most 65535")
     plain = "/" not in target and not target.startswith(("ipv4:", "ipv6:", "unix:", "dns:"))
-    return f"dns:///{target}" if target and plain else target
+    return f"{EVERY_ADDRESS}{target}" if target and plain else target
 
 
 class ClientTls(Section):
@@ -124,6 +125,11 @@ class ClientSettings(Section):
 
     tls: ClientTls | None = None
     """TLS and mutual TLS; over gRPC an empty table is enough, over HTTP the `url` decides."""
+
+    @property
+    def address(self) -> str:
+        """The target as people write it."""
+        return self.target.removeprefix(EVERY_ADDRESS)
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
