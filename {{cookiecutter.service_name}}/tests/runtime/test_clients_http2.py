@@ -16,7 +16,10 @@ from runtime.certified import Site
 from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
 from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
 from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
-from {{ cookiecutter.__package }}.runtime.errors import DeadlineExceededError, UnavailableError
+from {{ cookiecutter.__package }}.runtime.errors import (
+    DeadlineExceededError,
+    UnavailableError,
+)
 from {{ cookiecutter.__package }}.runtime.service import Service
 from {{ cookiecutter.__package }}.settings import Settings
 

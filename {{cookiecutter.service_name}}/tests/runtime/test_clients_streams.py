@@ -13,7 +13,10 @@ from fastapi.responses import StreamingResponse
 from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
 from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
 from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
-from {{ cookiecutter.__package }}.runtime.errors import DeadlineExceededError, UnavailableError
+from {{ cookiecutter.__package }}.runtime.errors import (
+    DeadlineExceededError,
+    UnavailableError,
+)
 from {{ cookiecutter.__package }}.runtime.service import Service
 from {{ cookiecutter.__package }}.settings import Settings
 
