@@ -300,9 +300,10 @@ def test_settings_that_would_let_others_in_are_refused(chosen, key, tmp_path):
 
 SECRET = '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'
 BEGUN = "-----BEGIN PUBLIC KEY-----"
+ODD = '{"keys": [{"kty": []}]}'
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"keys": []}', SECRET, BEGUN])
+@pytest.mark.parametrize("content", [None, "", "{}", '{"keys": []}', SECRET, BEGUN, ODD])
 async def test_a_key_file_without_keys_is_one_line_at_start(
     content, auth, settings, tmp_path, serving
 ):

@@ -118,7 +118,7 @@ def _jwks(content: bytes, algorithms: Sequence[str]) -> Iterator[Key]:
 def _signing(described: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """Yield what verifies signatures and holds no secret."""
     for each in described:
-        public = isinstance(each, dict) and each.get("kty") in {"RSA", "EC", "OKP"}
+        public = isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP")
         if public and each.get("use", "sig") == "sig":
             yield each
 
