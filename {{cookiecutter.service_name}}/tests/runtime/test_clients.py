@@ -11,6 +11,7 @@ import grpc
 import httpx
 import pytest
 from fastapi import Response
+from loguru import logger
 from pydantic import SecretStr
 from runtime.certified import Site
 
@@ -27,6 +28,7 @@ from {{ cookiecutter.__package }}.runtime.clients.call import ClientCall
 from {{ cookiecutter.__package }}.runtime.clients.clients import connected
 from {{ cookiecutter.__package }}.runtime.clients.connect import bounded_channel, connect
 from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
+from {{ cookiecutter.__package }}.runtime.clients.log import log
 from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
 from {{ cookiecutter.__package }}.runtime.clients.settings import (
     ClientRetries,
@@ -428,6 +430,30 @@ async def test_observers_hear_of_each_call(fleet: Fleet, ports: Ports):
         ("WatchOrders", "CANCELLED", True),
     ]
     assert all(call.client == "next" and call.duration_ns > 0 for call in heard)
+
+
+async def test_each_call_is_logged_and_louder_if_the_other_service_is_at_fault(ports: Ports):
+    seen: list[tuple[str, str]] = []
+
+    def keep(message: Any) -> None:
+        record = message.record
+        assert record["extra"]["event.duration"] > 0
+        seen.append((record["level"].name, record["extra"]["rpc.method"].rpartition("/")[2]))
+
+    logging = logger.add(keep, level="DEBUG", filter=f"{connect.__module__.rpartition('.')[0]}.log")
+    url = f"http://127.0.0.1:{ports.http}"
+    there = ClientSettings(target=f"localhost:{ports.grpc}", url=url)
+    async with (
+        connect(there, "next") as channel,
+        HttpClient(Outgoing("next", there, [log])) as http,
+    ):
+        with pytest.raises(NotFoundError):
+            await soon(OrderServiceStub(channel).GetOrder(UNKNOWN))
+        await soon(http.get("/v1/orders"))
+    with pytest.raises(UnavailableError):
+        await listed(ClientSettings(target="localhost:1"))
+    logger.remove(logging)
+    assert seen == [("DEBUG", "GetOrder"), ("DEBUG", "GET"), ("WARNING", "ListOrders")]
 
 
 @pytest.mark.parametrize("is_forwarded", [True, False])
