@@ -58,6 +58,7 @@ class Slow:
     async def built(self, service: Service, settings: Settings) -> None:
         service.rest.get("/wait")(self.wait)
         service.rest.get("/parts")(self.parts)
+        service.rest.post("/size")(self.size)
         service.rest.api_route("/quick", methods=["GET", "POST"])(self.quick)
 
     async def wait(self, request: Request) -> None:
@@ -71,6 +72,9 @@ class Slow:
     async def parts(self, request: Request, size: int = sys.maxsize) -> Response:
         self._note(request)
         return Parts(size, self.ended)
+
+    async def size(self, request: Request) -> int:
+        return len(await request.body())
 
     async def quick(self, request: Request) -> str:
         self._note(request)
@@ -202,6 +206,23 @@ async def passed(turns: int) -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_body_that_is_larger_than_the_window_waits_for_room(http: httpx.AsyncClient):
+    answer = await soon(http.post("/size", content=PART * 8))
+    assert answer.json() == len(PART * 8)
+
+
+async def test_calls_that_hang_do_not_keep_others_waiting(http: httpx.AsyncClient, slow: Slow):
+    hanging = [begin(http.get("/wait")) for _ in range(50)]
+    for _ in hanging:
+        await soon(slow.begun.acquire())
+    async with asyncio.timeout(2):
+        for _ in range(20):
+            assert (await http.get("/quick")).is_success
+    slow.go.set()
+    assert all(answer.is_success for answer in await soon(asyncio.gather(*hanging)))
+    assert len(slow.connections) == 1
+
+
 async def test_a_short_time_of_one_call_is_not_that_of_another(http: httpx.AsyncClient, slow: Slow):
     long = begin(http.get("/wait"))
     await soon(slow.begun.acquire())
@@ -212,18 +233,21 @@ async def test_a_short_time_of_one_call_is_not_that_of_another(http: httpx.Async
     assert len(slow.connections) == 1
 
 
+OLD = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
+WRONG = b"\0\0\0\4\0\0\0\0\1"  # SETTINGS of one stream, which are for all (RFC 9113, 6.5)
+
+
 class Odd:
-    """A port that speaks no HTTP/2: it answers with `words`, or is silent."""
+    """A port that speaks no proper HTTP/2: it says `words`, and hangs up if it speaks HTTP/1.1."""
 
     def __init__(self, words: bytes = b"") -> None:
         self.words, self.connections = words, 0
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if self.words:
-            await reader.read(1)
-            writer.write(self.words)
-        else:
+        await reader.read(1)
+        writer.write(self.words)
+        if self.words is not OLD:
             await reader.read(-1)
         writer.close()
 
@@ -245,9 +269,9 @@ async def test_a_connection_that_says_nothing_gets_no_further_calls():
     assert silent.connections == 2
 
 
-async def test_what_is_no_http2_is_unavailable():
-    old = Odd(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-    async with old.called() as http:
+@pytest.mark.parametrize("words", [OLD, WRONG], ids=["HTTP/1.1", "a wrong frame"])
+async def test_what_is_no_http2_is_unavailable(words: bytes):
+    async with Odd(words).called() as http:
         with pytest.raises(UnavailableError, match=r"^next is not available$"):
             await soon(http.get("/quick"))
 
