@@ -62,7 +62,7 @@ class ClientRetries(Section):
     """How often a call is tried in all; 1 is never again."""
 
     first_wait: Positive = timedelta(milliseconds=50)
-    """Longest wait before the second attempt; it doubles with each."""
+    """Wait before the second attempt, somewhat random; it doubles with each."""
 
     longest_wait: Positive = timedelta(seconds=1)
     """Longest wait before any attempt."""
