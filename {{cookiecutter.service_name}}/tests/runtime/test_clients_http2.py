@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import Request, Response
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import StreamEnded
+from hyperframe.frame import GoAwayFrame
 from runtime.certified import Site
 
 from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
@@ -237,6 +241,17 @@ OLD = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
 WRONG = b"\0\0\0\4\0\0\0\0\1"  # SETTINGS of one stream, which are for all (RFC 9113, 6.5)
 
 
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def calling(accept: Accept, **chosen: Any) -> AsyncIterator[httpx.AsyncClient]:
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, opened(f"http://127.0.0.1:{port}", **chosen) as http:
+        yield http
+
+
 class Odd:
     """A port that speaks no proper HTTP/2: it says `words`, and hangs up if it speaks HTTP/1.1."""
 
@@ -251,17 +266,53 @@ class Odd:
             await reader.read(-1)
         writer.close()
 
-    @asynccontextmanager
-    async def called(self, **chosen: Any) -> AsyncIterator[httpx.AsyncClient]:
-        server = await asyncio.start_server(self.accept, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with server, opened(f"http://127.0.0.1:{port}", **chosen) as http:
-            yield http
+
+class Leaving:
+    """Says GOAWAY after two calls, and answers the first when the second was answered elsewhere."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.answered_elsewhere, self.first_left = asyncio.Event(), asyncio.Event()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        is_first = self.connections == 1
+        frames = H2Connection(H2Configuration(client_side=False))
+        frames.initiate_connection()
+        writer.write(frames.data_to_send())
+        await self._asked(2 if is_first else 1, frames, reader, writer)
+        if is_first:
+            writer.write(GoAwayFrame(last_stream_id=1).serialize())
+            await self.answered_elsewhere.wait()
+        frames.send_headers(1, [(":status", "204")], end_stream=True)
+        writer.write(frames.data_to_send())
+        self.answered_elsewhere.set()
+        await reader.read(-1)
+        writer.close()
+        if is_first:
+            self.first_left.set()
+
+    async def _asked(
+        self, times: int, frames: H2Connection, reader: asyncio.StreamReader, writer: Any
+    ) -> None:
+        while times > 0:
+            events = frames.receive_data(await reader.read(65_536))
+            times -= len([event for event in events if isinstance(event, StreamEnded)])
+            writer.write(frames.data_to_send())
+
+
+async def test_who_leaves_in_peace_answers_what_it_took_and_the_rest_goes_elsewhere():
+    leaving = Leaving()
+    async with calling(leaving.accept) as http:
+        calls = [http.post("/quick", json={}) for _ in range(2)]
+        answers = await soon(asyncio.gather(*calls))
+        await soon(leaving.first_left.wait())
+    assert [answer.status_code for answer in answers] == [204, 204]
 
 
 async def test_a_connection_that_says_nothing_gets_no_further_calls():
     silent = Odd()
-    async with silent.called(deadline=timedelta(seconds=1.2)) as http:
+    async with calling(silent.accept, deadline=timedelta(seconds=1.2)) as http:
         with pytest.raises(DeadlineExceededError):
             await soon(http.post("/quick"))
         with pytest.raises(DeadlineExceededError):
@@ -271,7 +322,7 @@ async def test_a_connection_that_says_nothing_gets_no_further_calls():
 
 @pytest.mark.parametrize("words", [OLD, WRONG], ids=["HTTP/1.1", "a wrong frame"])
 async def test_what_is_no_http2_is_unavailable(words: bytes):
-    async with Odd(words).called() as http:
+    async with calling(Odd(words).accept) as http:
         with pytest.raises(UnavailableError, match=r"^next is not available$"):
             await soon(http.get("/quick"))
 

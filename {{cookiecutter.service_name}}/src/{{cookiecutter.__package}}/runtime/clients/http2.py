@@ -1,27 +1,14 @@
-"""HTTP/2 for httpx on which a call that is given up ends over there too, and nothing else does.
+"""HTTP/2 for httpx: its pool, with connections of our own."""
 
-httpcore 1.0 does not say so (encode/httpcore#943, #1022): the other side works on, what it sends
-uses up the window of the connection, and after a hundred such calls it is out of streams. Calls
-that hang keep others from reading their answers, and one that is cancelled may break them all.
-"""
-
-import asyncio
 import ssl
-from contextlib import AsyncExitStack, suppress
-from time import monotonic
+from contextlib import AsyncExitStack
 
 import httpcore
 import httpx
-from h2.errors import ErrorCodes
-from h2.events import DataReceived
-from h2.exceptions import ProtocolError
-from httpcore._synchronization import AsyncSemaphore
+
+from .http2_connection import Http2Connection
 
 EXPIRY_S = httpx.Limits().keepalive_expiry
-MOST_STREAMS = 100  # that httpcore has on one connection
-WHOLE_CONNECTION = 0  # its stream ID
-NOBODY = httpcore.Request("PRI", "http://nobody")  # for whom both tasks read and write
-SILENT_S = 1.0  # a connection that says nothing for so long, though asked, gets no new calls
 
 
 class Http2Transport(httpx.AsyncHTTPTransport):
@@ -62,105 +49,6 @@ class _Connection(httpcore.AsyncHTTPConnection):
         tls = stream.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             return httpcore.AsyncHTTP11Connection(self._origin, stream, self._keepalive_expiry)
-        connection = _Http2(self._origin, stream, self._keepalive_expiry)
+        connection = Http2Connection(self._origin, stream, self._keepalive_expiry)
         await connection.begin()
         return connection
-
-
-class _Http2(httpcore.AsyncHTTP2Connection):
-    """One task reads for all calls, and one writes, so that none waits for or ends with another."""
-
-    def __init__(
-        self, origin: httpcore.Origin, stream: httpcore.AsyncNetworkStream, expiry_s: float | None
-    ) -> None:
-        super().__init__(origin, stream, expiry_s)
-        self._news: dict[int, asyncio.Event] = {}
-        self._asked_at: dict[int, float] = {}
-        self._heard_at = monotonic()
-        self._has_ended = False
-        self._reading: asyncio.Task[None] | None = None
-        self._writing: asyncio.Task[None] | None = None
-
-    async def begin(self) -> None:
-        """Do what httpcore leaves half done if the first call is cancelled."""
-        self._max_streams = 1  # until the other side says how many
-        self._max_streams_semaphore = AsyncSemaphore(MOST_STREAMS)
-        for _ in range(MOST_STREAMS - self._max_streams):
-            await self._max_streams_semaphore.acquire()
-        await self._send_connection_init(NOBODY)
-        self._sent_connection_init = True
-        self._reading = asyncio.create_task(self._read())
-
-    async def _receive_events(
-        self, request: httpcore.Request, stream_id: int | None = None
-    ) -> None:
-        """Wait for news of a stream, or of the room to send; raises what has ended it all."""
-        if self._has_ended:
-            await super()._receive_events(request, stream_id)
-            return
-        news = self._news.setdefault(stream_id or WHOLE_CONNECTION, asyncio.Event())
-        news.clear()
-        await news.wait()
-
-    async def _read(self) -> None:
-        try:
-            while self._connection_terminated is None:
-                await super()._receive_events(NOBODY)
-                self._heard_at = monotonic()
-                self._wake()
-        except (httpcore.NetworkError, httpcore.ProtocolError, ProtocolError) as error:
-            self._read_exception = httpcore.RemoteProtocolError(str(error))
-        finally:
-            self._has_ended = True
-            self._wake()
-
-    def _wake(self) -> None:
-        for stream_id, news in self._news.items():
-            if self._has_ended or stream_id == WHOLE_CONNECTION or self._events.get(stream_id):
-                news.set()
-
-    async def _send_request_headers(self, request: httpcore.Request, stream_id: int) -> None:
-        self._asked_at[stream_id] = monotonic()
-        await super()._send_request_headers(request, stream_id)
-
-    async def _write_outgoing_data(self, request: httpcore.Request) -> None:
-        """Have it written: a call that is cancelled while it writes would break the connection."""
-        if self._write_exception is not None:
-            raise self._write_exception
-        self._send()
-
-    def _send(self) -> None:
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
-
-    async def _write(self) -> None:
-        try:
-            while frames := self._h2_state.data_to_send():
-                await self._network_stream.write(frames)
-        except httpcore.NetworkError as error:
-            self._write_exception, self._connection_error = error, True
-        finally:
-            self._writing = None
-
-    async def _response_closed(self, stream_id: int) -> None:
-        """End what has not ended, and hand back the room that the unread rest of it takes."""
-        asked_at = self._asked_at.pop(stream_id)
-        self._news.pop(stream_id, None)
-        for part in [event for event in self._events[stream_id] if isinstance(event, DataReceived)]:
-            self._h2_state.acknowledge_received_data(part.flow_controlled_length, stream_id)
-        stream = self._h2_state.streams.get(stream_id)
-        if stream is not None and not stream.closed:
-            self._connection_error |= self._heard_at < asked_at < monotonic() - SILENT_S
-            with suppress(ProtocolError):  # the whole connection has ended
-                self._h2_state.reset_stream(stream_id, ErrorCodes.CANCEL)
-            self._send()
-        await super()._response_closed(stream_id)
-
-    async def aclose(self) -> None:
-        """Close it, and end both tasks."""
-        await super().aclose()
-        tasks = [task for task in (self._reading, self._writing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
