@@ -186,15 +186,29 @@ async def test_a_connection_that_says_nothing_is_closed(kind: Any, quiet: None) 
         await port.nothing_is_left()
 
 
-@pytest.mark.parametrize("kind", OURS)  # the settings refuse it with granian
-async def test_an_old_connection_says_which_answer_is_the_last(kind: Any, quiet: None) -> None:
-    async with serving(kind, connection_age="200ms") as port, Wire.open(port.number) as wire:
+async def until_old(port: Port) -> float:
+    """Ask until an answer is the last one, and return when that was."""
+    async with Wire.open(port.number) as wire:
         head, asked = b"", 0
         while b"connection: close" not in head:
             wire.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
             head, asked = await wire.until(b"slow"), asked + 1
             assert asked < ENOUGH
         assert await wire.closed() == b""
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("kind", OURS)  # the settings refuse it with granian
+async def test_an_old_connection_says_which_answer_is_the_last(kind: Any, quiet: None) -> None:
+    async with serving(kind, connection_age="200ms") as port:
+        await until_old(port)
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_who_came_together_does_not_leave_together(kind: Any, quiet: None) -> None:
+    async with serving(kind, connection_age="2s", send_time="200ms") as port:  # looks often
+        left = await asyncio.gather(*(until_old(port) for _ in range(20)))
+    assert max(left) - min(left) > 0.15  # of 0.4, as each is up to a tenth younger or older
 
 
 async def test_half_a_head_has_its_time(port: Port) -> None:

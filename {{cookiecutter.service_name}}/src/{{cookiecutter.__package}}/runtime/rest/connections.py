@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
@@ -13,6 +14,14 @@ LOOKS = 4  # within the shortest limit
 CUT_S = 0.3  # for a cut handler to say goodbye, and again for its connection to go
 
 log = logging.getLogger(__name__)
+
+
+def age_s(limits: HttpLimits) -> float:
+    """Return the age, in seconds, at which one connection is asked to end.
+
+    It differs by a tenth, as gRPC's does, so that those who came together do not leave together.
+    """
+    return limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
 
 
 class Connected(Protocol):

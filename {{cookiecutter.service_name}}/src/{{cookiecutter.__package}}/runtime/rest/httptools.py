@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from .connections import Connections
+from .connections import Connections, age_s
 from .progress import Progress
 
 NEVER = math.inf
@@ -45,7 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_s = limits.header_time.total_seconds()
         self._idle_s = limits.idle_time.total_seconds()
         self._due = now + self._header_s  # when it is closed, unless a request comes
-        self._old_at = now + limits.connection_age.total_seconds()
+        self._old_at = now + age_s(limits)
         self._old = self._discarding = False
         self._head_bytes = 0
         self._progress = Progress(limits.send_time.total_seconds(), now)

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 from contextlib import suppress
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.typing import AppWrapper, ConnectionState
 
+from ..connections import age_s
 from ..listening import connection_state
 from ..progress import Progress
 from .h1 import FencedH1
@@ -35,7 +35,7 @@ class Connection:
         self._header_s = limits.header_time.total_seconds()
         self._idle_s = limits.idle_time.total_seconds()
         self._due = now + self._header_s  # when it is closed, unless a request comes
-        self._age_s = limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
+        self._age_s = age_s(limits)
         self._old_at = now + self._age_s
         self._retired = self._old = self._discarding = False
         self.tasks = Tasks(listener.connections, self.abort)
