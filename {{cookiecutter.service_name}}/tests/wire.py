@@ -122,6 +122,20 @@ class Wire:
         finally:
             wire.writer.transport.abort()
 
+    @classmethod
+    @asynccontextmanager
+    async def open_slowly(cls, port: int) -> AsyncIterator[Self]:
+        """Connect as over a slow line: most of an answer waits in the kernel of the port."""
+        with socket.socket() as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            own.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", port))
+            wire = cls(*await asyncio.open_connection(sock=own, limit=1024))
+            try:
+                yield wire
+            finally:
+                wire.writer.transport.abort()
+
     def send(self, *parts: bytes) -> None:
         if not self.writer.transport.is_closing():
             self.writer.write(b"".join(parts))

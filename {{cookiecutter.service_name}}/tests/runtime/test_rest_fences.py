@@ -393,6 +393,23 @@ async def test_an_old_connection_that_is_never_idle_is_told_to_end(short_lived: 
         await wire.closed()
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 1.5])  # less, and more, than the port lingers for
+async def test_the_last_answer_of_a_connection_arrives_over_a_slow_line(
+    short_lived: Port, pause_s: float
+) -> None:
+    async with H2Wire.open_slowly(short_lived.number) as wire:
+        wire.begin(INITIAL_WINDOW_SIZE=LARGEST_WINDOW)
+        wire.window(0, LARGEST_WINDOW - 65535)
+        stream_id = wire.request("/large")
+        for _ in range(2):
+            await asyncio.sleep(0.4 + pause_s)  # the connection has grown old
+            wire.window(0, 1)  # a port that has closed would answer it with a reset
+        assert len((await wire.answer(stream_id)).body) == 262144
+        await wire.until_goaway()
+        await wire.closed()
+    await short_lived.nothing_is_left()
+
+
 # Requests that are not right, or too much.
 
 

@@ -1,10 +1,15 @@
 """The sending side of one connection."""
 
 import asyncio
+import fcntl
+import struct
+import termios
 from contextlib import suppress
 
 from ..progress import Progress
 
+OUTQ = termios.TIOCOUTQ  # the same number as SIOCOUTQ of tcp(7)
+LOOK_S = 0.1  # between two looks whether a client that says nothing has taken all
 LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
 
 
@@ -35,24 +40,41 @@ class Line:
 
     def stalled(self, now: float) -> bool:
         """Return whether the client has taken next to nothing for too long."""
-        waiting = self._transport.get_write_buffer_size() > 0
-        return self._progress.stalled(now, self.sent, waiting=waiting)
+        kept = self._in_kernel()
+        waiting = self._transport.get_write_buffer_size() > 0 or kept > 0
+        return self._progress.stalled(now, self.sent - kept, waiting=waiting)
 
-    def close(self) -> None:
-        """Close as soon as the client has taken what is still here."""
-        self._transport.close()
+    def close(self, *, client_sends_on: bool) -> None:
+        """Send no more, and close as soon as the client has taken what is still here.
 
-    def half_close(self) -> None:
-        """Send no more, but let the client finish.
-
-        Closed at once, the port resets whoever still sends, who then loses the last answer unread.
+        Closed earlier, the port would reset who still sends, be it a WINDOW_UPDATE; and then the
+        rest of the last answer is lost.
         """
+        if not client_sends_on and not self._in_kernel():
+            self._transport.close()
+            return
         if self._later is None:
-            loop = asyncio.get_running_loop()
-            self._later = loop.call_later(LINGER_S, self._transport.close)
+            self._linger(LINGER_S if client_sends_on else LOOK_S)
         if self._transport.can_write_eof():
             with suppress(OSError, RuntimeError):
                 self._transport.write_eof()
+
+    def _linger(self, seconds: float) -> None:
+        self._later = asyncio.get_running_loop().call_later(seconds, self._close_if_taken)
+
+    def _close_if_taken(self) -> None:
+        if self._in_kernel():
+            self._linger(LOOK_S)
+        else:
+            self._transport.close()
+
+    def _in_kernel(self) -> int:
+        """Return how many bytes the client has not confirmed; 0 where the kernel does not tell."""
+        try:
+            told = fcntl.ioctl(self._transport.get_extra_info("socket"), OUTQ, bytes(4))
+        except (OSError, ValueError, TypeError):  # closed, or not Linux
+            return 0
+        return int(struct.unpack("i", told)[0])
 
     def abort(self) -> None:
         """Drop the connection, and what is still here."""
