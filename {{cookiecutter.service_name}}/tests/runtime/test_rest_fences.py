@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hyperframe.frame import (
     ContinuationFrame,
+    GoAwayFrame,
     HeadersFrame,
     PingFrame,
     PriorityFrame,
@@ -40,9 +41,9 @@ async def patient(quiet: None) -> Any:
 # Floods: frames that make work and bring nothing forward.
 
 
-def rapid_resets(wire: H2Wire) -> None:
-    for _ in range(1000):
-        wire.reset(wire.request("/hold"))
+def rapid_resets(wire: H2Wire, times: int = 1000) -> None:
+    for _ in range(times):
+        wire.reset(wire.request("/listen"))  # those read before it was a flood hear of their end
 
 
 def pings(wire: H2Wire) -> None:
@@ -51,6 +52,11 @@ def pings(wire: H2Wire) -> None:
 
 def settings(wire: H2Wire) -> None:
     wire.send(*[SettingsFrame(0).serialize()] * 5000)
+
+
+def goaways(wire: H2Wire) -> None:
+    wire.request("/listen")
+    wire.send(*[GoAwayFrame(0).serialize()] * 5000)
 
 
 def priorities(wire: H2Wire) -> None:
@@ -95,6 +101,7 @@ FLOODS = [
     rapid_resets,
     pings,
     settings,
+    goaways,
     priorities,
     empty_data,
     empty_data_that_nobody_reads,
@@ -124,6 +131,16 @@ async def test_a_flood_that_reads_nothing_is_cut_too(
         flood(wire)
         await healthy(port.number)
         await port.nothing_is_left()
+
+
+async def test_resets_that_are_read_a_few_at_a_time_leave_nothing(port: Port) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin()
+        for _ in range(10):
+            rapid_resets(wire, 50)
+            await port.probe.has_begun()
+        await wire.closed()
+    await port.nothing_is_left()
 
 
 async def test_a_busy_client_is_no_flood(port: Port) -> None:
@@ -181,6 +198,39 @@ async def test_a_slow_reader_gets_all_of_its_answer(port: Port) -> None:
 
 
 # Clients that leave.
+
+
+async def test_what_a_client_has_asked_for_before_its_goaway_is_answered(patient: Port) -> None:
+    async with H2Wire.open(patient.number) as wire:
+        wire.begin()
+        held, begun = wire.request("/hold"), wire.request("/stream")
+        await patient.probe.has_begun(2)
+        wire.send(GoAwayFrame(0).serialize())
+        assert (await wire.answer(wire.request())).reset == REFUSED
+        patient.probe.release.set()
+        assert (await wire.answer(held)).body == b"held"
+        assert (await wire.answer(begun)).body == b"begun ended"
+        await wire.closed()
+    await patient.nothing_is_left()
+
+
+async def test_a_goaway_without_a_request_ends_the_connection(patient: Port) -> None:
+    async with H2Wire.open(patient.number) as wire:
+        wire.begin()
+        await wire.answer(wire.request())
+        wire.send(GoAwayFrame(0).serialize())
+        await wire.closed()
+    await patient.nothing_is_left()
+
+
+async def test_a_goaway_for_a_mistake_of_ours_ends_what_is_under_way(patient: Port) -> None:
+    async with H2Wire.open(patient.number) as wire:
+        wire.begin()
+        wire.request("/listen")
+        await patient.probe.has_begun()
+        wire.send(GoAwayFrame(0, error_code=PROTOCOL_ERROR).serialize())
+        await wire.closed()
+    await patient.nothing_is_left()
 
 
 @pytest.mark.parametrize("path", ["/endless", "/listen"])
@@ -328,6 +378,12 @@ async def leave_http2_idle(wire: H2Wire) -> None:
     await wire.closed()
 
 
+async def cancel_a_request(wire: H2Wire) -> None:
+    wire.begin()
+    wire.reset(wire.request("/listen"))
+    await wire.closed()
+
+
 async def ping_now_and_then(wire: H2Wire) -> None:
     wire.begin()
     await wire.answer(wire.request())
@@ -344,6 +400,7 @@ SLOW = [
     send_half_a_frame,
     leave_http1_idle,
     leave_http2_idle,
+    cancel_a_request,
     ping_now_and_then,
 ]
 

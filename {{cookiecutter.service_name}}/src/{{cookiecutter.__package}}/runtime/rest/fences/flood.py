@@ -15,11 +15,10 @@ COSTS: dict[type[events.Event], float] = {
     events.StreamEnded: FREE,
     events.TrailersReceived: FREE,
     events.DataReceived: FREE,  # unless it is empty or tiny
-    events.ConnectionTerminated: FREE,
     events.WindowUpdated: 0.2,
     events.StreamReset: 4.0,  # each has started a handler
 }
-OTHER = 1.0  # PING, SETTINGS, PRIORITY, their acknowledgements, unknown frames
+OTHER = 1.0  # PING, SETTINGS, PRIORITY, GOAWAY, their acknowledgements, unknown frames
 
 
 class Flood:

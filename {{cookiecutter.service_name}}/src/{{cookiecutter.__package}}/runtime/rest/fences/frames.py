@@ -3,8 +3,9 @@
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame
 
 from ..settings import HttpLimits
 
@@ -36,13 +37,19 @@ class Frames(H2Connection):
 
     @property
     def broken(self) -> bool:
-        """Whether GOAWAY has ended all: ours for a mistake of the client, or the client's own."""
+        """Whether GOAWAY has ended all: ours for a mistake of the client, or the other way."""
         return self.state_machine.state is ConnectionState.CLOSED
 
     def initiate_connection(self) -> None:
         """Send our settings, and a window in which one slow upload does not hold up the others."""
         super().initiate_connection()
         self.increment_flow_control_window(UPLOAD_WINDOW_BYTES - self.inbound_flow_control_window)
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        """Tell that the client leaves; the library would end what is under way (RFC 9113, 6.8)."""
+        if frame.error_code != ErrorCodes.NO_ERROR:
+            return super()._receive_goaway_frame(frame)
+        return [], [ConnectionTerminated()]
 
 
 def goaway(last_stream_id: int, code: ErrorCodes) -> bytes:

@@ -30,7 +30,7 @@ class FencedH2(Sending):
         super().__init__(*parts, line=line, limits=limits)
         self._most_streams = limits.streams
         self._flood = Flood(self._loop.time())
-        self._retired = False
+        self._retired = self._client_leaves = False
         self._early: set[int] = set()  # answered, while the client still sends
 
     @property
@@ -85,8 +85,12 @@ class FencedH2(Sending):
             await self._take_body(event)
         elif isinstance(event, events.StreamEnded):
             await self._take_end(event.stream_id)
+        elif isinstance(event, events.ConnectionTerminated):
+            await self._see_off()
         else:
             await super()._handle_events([event])
+        if isinstance(event, events.StreamReset):
+            await self._note_end()
 
     async def _create_stream(self, request: events.RequestReceived) -> None:
         stream_id = request.stream_id
@@ -121,6 +125,12 @@ class FencedH2(Sending):
         if stream is not None:
             await stream.handle(EndBody(stream_id=stream_id))
 
+    async def _see_off(self) -> None:
+        """Answer what the client has asked for before its GOAWAY, then close."""
+        self._retired = self._client_leaves = True
+        if self.connection.broken or not self.streams:
+            await self.send(Closed())
+
     async def _give_window(self, stream_id: int, size: int) -> None:
         if not self.closed:
             self.connection.acknowledge_received_data(size, stream_id)
@@ -143,12 +153,18 @@ class FencedH2(Sending):
         elif not stream.body_ended:  # RFC 9113, 8.1; at once, some clients lose the answer
             self._early.add(stream_id)
             self._loop.call_later(LINGER_S, self._reset, stream_id, ErrorCodes.NO_ERROR)
-        await self.send(BUSY if self.streams else IDLE)
+        await self._note_end()
 
     async def _break_off(self, stream_id: int) -> None:
         self._reset(stream_id, ErrorCodes.CANCEL)
         await self._close_stream(stream_id)
-        await self.send(BUSY if self.streams else IDLE)
+        await self._note_end()
+
+    async def _note_end(self) -> None:
+        if self.streams:
+            await self.send(BUSY)
+        else:
+            await self.send(Closed() if self._client_leaves else IDLE)
 
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         self._early.discard(stream_id)
