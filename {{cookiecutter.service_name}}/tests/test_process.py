@@ -124,6 +124,29 @@ async def test_a_taken_port_is_one_plain_line_and_exit_1(section: str):
             assert line.endswith(f": {section}.port: 127.0.0.1:{port}: Address already in use")
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])  # granian would share it
+async def test_no_server_shares_a_port_that_is_taken(server: str):
+    async with started(http__server=server) as first:
+        port = str((await first.ports()).http)
+        async with started(http__server=server, http__port=port) as second:
+            assert await second.exit_status() == 1
+            (line,) = second.plain
+            assert line.endswith(f": http.port: 127.0.0.1:{port}: Address already in use")
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])  # granian's own have no ids
+async def test_a_refusal_before_there_is_a_call_is_found_in_the_log(server: str):
+    async with started(http__server=server) as service:
+        port = (await service.ports()).http
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"no request\r\n\r\n")
+        answer = (await reader.read()).decode()
+        line = await service.logged("refused with 400 before it was a call, from 127.0.0.1:")
+        writer.close()
+    assert answer.startswith("HTTP/1.1 400")
+    assert f"x-trace-id: {line['trace.id']}\r\n" in answer
+
+
 async def test_readiness_turns_false_first_while_calls_are_still_served():
     async with started(lifecycle__drain="20s") as service:
         ports = await service.ports()

@@ -21,6 +21,7 @@ ALL = [HypercornServer, UvicornServer, GranianServer]
 WITH_HTTP2 = [HypercornServer, GranianServer]
 ENOUGH = 50  # requests of 100 ms one after the other
 OURS = [HypercornServer, UvicornServer]  # whose edge is ours
+LARGE_HEAD = GET[:-2] + b"x: " + b"y" * 17000 + b"\r\n\r\n"
 HOLD = b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n"
 LIMITS = {
     "header_size": "16KiB",
@@ -223,6 +224,27 @@ async def test_a_large_head_is_refused(port: Port, size: int) -> None:
         wire.send(GET[:-2], b"x: ", b"y" * size, b"\r\n\r\n")
         assert (await wire.until(b"\r\n")).split()[1] == b"431"
         await wire.closed()
+
+
+NO_REQUEST = b"no request\r\n\r\n"
+
+
+@pytest.mark.parametrize("kind", OURS)  # granian closes at once
+@pytest.mark.parametrize(("sent", "status"), [(LARGE_HEAD, 431), (NO_REQUEST, 400)])
+async def test_a_refusal_can_be_read_by_who_still_sends_and_is_named(
+    kind: Any, sent: bytes, status: int, quiet: None
+) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(sent, b"x" * 10_000_000)
+        await wire.all_sent()
+        line, *fields = (await wire.until(b"\r\n\r\n")).decode().split("\r\n")
+        await wire.closed()
+        await port.nothing_is_left()
+    headers = dict(field.split(": ") for field in fields if field)
+    assert line.split()[1] == str(status)
+    assert len(headers["x-trace-id"]) == 32
+    assert headers["x-request-id"] == headers["x-trace-id"]
+    assert {"date", "content-length"} <= set(headers)
 
 
 @pytest.mark.parametrize("kind", OURS)  # granian closes at once

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable
-from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
+from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
 from itertools import chain
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 
 from .connections import Connections, age_s
 from .progress import Progress
+from .refused import refused
 
 NEVER = math.inf
 LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
@@ -87,12 +88,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._due < NEVER and self._head_bytes > self._limit:
-            self._refuse_head()
+            self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """Begin a request; raises HeadTooLargeError."""
         if self._head_bytes > self._limit and self._head_size() > self._limit:
-            self._refuse_head()
+            self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
             raise HeadTooLargeError
         super().on_headers_complete()
         self._due = NEVER
@@ -110,18 +111,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, unless it has been answered."""
-        if not self._discarding:
-            super().send_400_response(msg)
+        self._refuse(BAD_REQUEST)
 
     def _head_size(self) -> int:
         """Count the head alone: what has come may hold a part of the body, or the next request."""
         return sum(map(len, chain.from_iterable(self.headers))) + len(self.url)
 
-    def _refuse_head(self) -> None:
-        if not self._discarding and not self.transport.is_closing():
-            line = STATUS_LINE[REQUEST_HEADER_FIELDS_TOO_LARGE]
-            self.transport.write(line + b"content-length: 0\r\nconnection: close\r\n\r\n")
-            self._discard()
+    def _refuse(self, status: int) -> None:
+        if self._discarding or self.transport.is_closing():
+            return
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        headers += refused(status, self.client) + self.server_state.default_headers
+        fields = b"".join(b"%b: %b\r\n" % field for field in headers)
+        self.transport.write(STATUS_LINE[status] + fields + b"\r\n")
+        self._discard()
 
     def _discard(self) -> None:
         """Send no more, but let the client finish: closing at once would destroy the answer."""

@@ -7,6 +7,7 @@ from hypercorn.events import Closed
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 
+from ..refused import refused
 from .stream import FencedStream
 
 NO_MORE = 2**31
@@ -28,6 +29,12 @@ class FencedH1(H11Protocol):
 
     def check(self, now: float) -> None:
         """Nothing waits here that the connection does not know of."""
+
+    async def _send_error_response(self, status_code: int) -> None:
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        headers += refused(status_code, self.client) + self.config.response_headers("h11")
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.EndOfMessage())
 
     async def _check_protocol(self, event: h11.Request) -> None:
         if event.method == b"PRI" and event.target == b"*" and event.http_version == b"2.0":

@@ -6,13 +6,14 @@ from http.client import BAD_REQUEST, INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE
 from typing import Any, cast
 from urllib.parse import unquote
 
-from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import HTTPScope
 from starlette.types import ASGIApp, Message
 
+from ..refused import refused
 from .tasks import Tasks
 
 ROOM_BYTES = 64 * 1024  # of a body that nobody reads; at least the window of an HTTP/2 stream
@@ -100,7 +101,11 @@ class FencedStream(HTTPStream):
 
     async def _send_error_response(self, status_code: int) -> None:
         cut = status_code == INTERNAL_SERVER_ERROR and self.context.terminated.is_set()
-        await super()._send_error_response(SERVICE_UNAVAILABLE if cut else status_code)
+        status = SERVICE_UNAVAILABLE if cut else status_code
+        ids = refused(status, self.client) if status == BAD_REQUEST else []
+        await self.send(Response(self.stream_id, [(b"content-length", b"0"), *ids], status))
+        await self.send(EndBody(self.stream_id))
+        self.state = ASGIHTTPState.CLOSED
 
     def _respond(self, message: Message) -> Awaitable[None]:
         if self.closed and not self.answered:
