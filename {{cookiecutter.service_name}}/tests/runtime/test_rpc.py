@@ -1,6 +1,7 @@
 """What every gRPC call has: ids, compression, limits; and what is described to whom."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -228,6 +229,23 @@ async def test_an_old_connection_is_left_and_its_stream_goes_on_for_the_grace(op
         assert (await watch.read()).order.sku == "tea"
         error = await refused(watch.read())
         assert error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
+async def test_nobody_is_let_in_before_there_is_a_server(opened, monkeypatch: pytest.MonkeyPatch):
+    listening: list[int] = []
+
+    class Watched(socket.socket):
+        def listen(self, *backlog: int) -> None:
+            super().listen(*backlog)
+            listening.append(self.getsockname()[1])
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(socket, "socket", Watched)
+    async with opened(port=port) as ports:
+        assert ports.grpc == port
+        assert {ports.http, ports.management} <= set(listening)
+        assert port not in listening  # but for grpc's own, in C
 
 
 async def test_an_idle_connection_is_closed(opened):

@@ -2,9 +2,18 @@
 
 from .background import Background
 from .last_resort import LastResort
-from .server import Server, bind
+from .server import Server, bind, check_free
 from .servers import Servers
 from .settings import LifecycleSettings
 from .stop import Stop
 
-__all__ = ["Background", "LastResort", "LifecycleSettings", "Server", "Servers", "Stop", "bind"]
+__all__ = [
+    "Background",
+    "LastResort",
+    "LifecycleSettings",
+    "Server",
+    "Servers",
+    "Stop",
+    "bind",
+    "check_free",
+]

@@ -28,18 +28,26 @@ class Server(Protocol):
 
 def bind(name: str, host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 takes any free one; raises StartupError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    every = host == "::" and socket.has_dualstack_ipv6()
-    try:
-        bound = socket.create_server(
-            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=every
-        )
-    except OSError as error:
-        raise StartupError(f"{name}.port: {host}:{port}: {_reason(error)}") from error
+    return _bound(name, host, port, listens=True)
+
+
+def check_free(name: str, host: str, port: int) -> None:
+    """Raise StartupError if a port is taken; nobody can connect meanwhile, as nobody listens."""
+    _bound(name, host, port, listens=False).close()
+
+
+def _bound(name: str, host: str, port: int, *, listens: bool) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setblocking(False)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if bound.family is socket.AF_INET6:
+            every = host == "::" and socket.has_dualstack_ipv6()
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not every)
+        bound.bind((host, port))
+        if listens:
+            bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise StartupError(f"{name}.port: {host}:{port}: {error.strerror or error}") from error
     return bound
-
-
-def _reason(error: OSError) -> str:
-    said = error.strerror or str(error)
-    return said.partition(" (while ")[0]  # create_server adds the address, which stands before

@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from ..errors import StartupError, UnimplementedError
 from ..health import Health
-from ..lifecycle import bind
+from ..lifecycle import check_free
 from ..tls import TlsFiles
 from .conversation import Context, RpcParts
 from .credentials import credentials
@@ -56,7 +56,7 @@ class RpcServer:
     def bind(self) -> int:
         """Take the port and return it; raises StartupError."""
         host, port = self._settings.host, self._settings.port
-        bind(self.name, host, port).close()  # a taken port is our error, not a line of grpc's
+        check_free(self.name, host, port)  # a taken port is our error, not a line of grpc's
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         tls = self._settings.tls
         try:
