@@ -59,10 +59,24 @@ async def a_request_on_http2(wire: H2Wire) -> None:
 async def test_an_idle_connection_does_not_hold_up_the_stop(port: Port, said: Any) -> None:
     async with H2Wire.open(port.number) as wire:
         await said(wire)
-        await stopped(port, grace=5, within=0.5)
+        await stopped(port, grace=5, within=1)
         if said in {the_preface, a_request_on_http2}:
             await wire.until_goaway()
         await wire.closed()
+
+
+async def test_a_request_that_crosses_the_goaway_is_not_reset(port: Port) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin()
+        answered = wire.request()
+        await wire.answer(answered)
+        stop = asyncio.create_task(stopped(port, grace=5, within=2))
+        for _ in range(3):  # a port that has closed would answer with a reset
+            await asyncio.sleep(0.03)
+            wire.request()
+        assert (await wire.until_goaway()).last_stream_id == answered  # safe to send again
+        await wire.closed()
+        await stop
 
 
 # Requests under way finish.

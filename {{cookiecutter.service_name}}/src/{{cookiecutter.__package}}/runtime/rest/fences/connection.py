@@ -125,7 +125,7 @@ class Connection:
 
     def _close(self) -> None:
         self._discarding, self._due, self._old_at = True, NEVER, NEVER
-        self._line.close(client_sends_on=self._protocol.client_sends_on)
+        self._line.close(self._protocol.patience_s)
 
     def _chosen(self) -> FencedH1 | FencedH2:
         """Return HTTP/2 if TLS has agreed on it; without TLS the first bytes tell."""

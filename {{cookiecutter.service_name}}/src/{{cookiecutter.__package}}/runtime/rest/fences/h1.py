@@ -8,6 +8,7 @@ from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 
 from ..refused import refused
+from .line import LINGER_S
 from .stream import FencedStream
 
 NO_MORE = 2**31
@@ -18,9 +19,9 @@ class FencedH1(H11Protocol):
     """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
 
     @property
-    def client_sends_on(self) -> bool:
-        """Whether the client is in the middle of a request, or of what is none."""
-        return self.connection.their_state in {h11.SEND_BODY, h11.ERROR}
+    def patience_s(self) -> float:
+        """How long who is in the middle of a request, or of what is none, may send on."""
+        return LINGER_S if self.connection.their_state in {h11.SEND_BODY, h11.ERROR} else 0.0
 
     def retire(self) -> bool:
         """Let the next answer be the last one; return whether one is under way."""

@@ -19,6 +19,7 @@ from .sending import Sending
 from .stream import FencedStream
 
 BUSY, IDLE = Updated(idle=False), Updated(idle=True)
+GOODBYE_S = 0.2  # for what a client has sent before our GOAWAY reached it
 
 log = logging.getLogger("hypercorn.error")
 
@@ -34,9 +35,10 @@ class FencedH2(Sending):
         self._early: set[int] = set()  # answered, while the client still sends
 
     @property
-    def client_sends_on(self) -> bool:
-        """Whether the client may still send what nobody wants any more."""
-        return bool(self._early) or self.connection.broken
+    def patience_s(self) -> float:
+        """How long the client may still send what nobody wants any more."""
+        sends_on = self._early or self._client_leaves or self.connection.broken
+        return LINGER_S if sends_on else GOODBYE_S
 
     def retire(self) -> bool:
         """Refuse further requests; return whether some are under way.

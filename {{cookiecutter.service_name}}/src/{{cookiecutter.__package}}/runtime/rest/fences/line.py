@@ -44,17 +44,17 @@ class Line:
         waiting = self._transport.get_write_buffer_size() > 0 or kept > 0
         return self._progress.stalled(now, self.sent - kept, waiting=waiting)
 
-    def close(self, *, client_sends_on: bool) -> None:
-        """Send no more, and close as soon as the client has taken what is still here.
+    def close(self, patience_s: float) -> None:
+        """Send no more, and close when the client has, or has taken all and had so much time.
 
-        Closed earlier, the port would reset who still sends, be it a WINDOW_UPDATE; and then the
-        rest of the last answer is lost.
+        Closed earlier, the port would reset who still sends, be it a WINDOW_UPDATE; and then what
+        was said last is lost.
         """
-        if not client_sends_on and not self._in_kernel():
+        if not patience_s and not self._in_kernel():
             self._transport.close()
             return
         if self._later is None:
-            self._linger(LINGER_S if client_sends_on else LOOK_S)
+            self._linger(patience_s or LOOK_S)
         if self._transport.can_write_eof():
             with suppress(OSError, RuntimeError):
                 self._transport.write_eof()
