@@ -226,6 +226,42 @@ async def test_a_large_head_is_refused(port: Port, size: int) -> None:
         await wire.closed()
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n"
+
+
+@pytest.mark.parametrize("part", [b"x: y\r\n", b"y" * 100], ids=["many", "one"])
+async def test_trailers_without_end_are_refused(port: Port, part: bytes) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(CHUNKED, b"0\r\nx: ", part)
+        for _ in range(100):
+            wire.send(part * 100)
+            await asyncio.sleep(0)
+        await wire.closed()
+    await port.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", OURS)  # granian breaks off
+async def test_what_is_no_body_ends_the_call_that_waits_for_it(kind: Any, quiet: None) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(CHUNKED, b"no size\r\n")
+        assert (await wire.until(b"\r\n")).split()[1] == b"400"
+        await wire.closed()
+        await port.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_what_is_no_request_breaks_into_no_answer(kind: Any, quiet: None) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
+        await wire.until(b"begun ")
+        wire.send(NO_REQUEST)
+        await asyncio.sleep(0.1)
+        port.probe.release.set()
+        answer, refusal, _ = (await wire.closed()).partition(b"HTTP/1.1 400")
+        assert not refusal or answer.endswith(b"0\r\n\r\n")
+        await port.nothing_is_left()
+
+
 NO_REQUEST = b"no request\r\n\r\n"
 
 

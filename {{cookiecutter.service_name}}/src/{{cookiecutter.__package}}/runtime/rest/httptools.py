@@ -85,9 +85,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._due < NEVER:
             self._due = min(self._due, self.loop.time() + self._header_s)
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._due < NEVER and self._head_bytes > self._limit:
+        if self._head_bytes > self._limit:
             self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
@@ -96,9 +96,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
             raise HeadTooLargeError
         super().on_headers_complete()
-        self._due = NEVER
+        self._due, self._head_bytes = NEVER, 0
         if self._old:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; what comes without one are trailers, as large as they like."""
+        super().on_body(body)
+        self._head_bytes = 0
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless the client is still in the midst of this one."""
@@ -120,11 +125,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         if self._discarding or self.transport.is_closing():
             return
+        if self._gives_up_answer():
+            self.transport.abort()
+            return
         headers = [(b"content-length", b"0"), (b"connection", b"close")]
         headers += refused(status, self.client) + self.server_state.default_headers
         fields = b"".join(b"%b: %b\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n")
         self._discard()
+
+    def _gives_up_answer(self) -> bool:
+        """End a call under way as if its client had gone; return whether its answer has begun."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return cycle.response_started
 
     def _discard(self) -> None:
         """Send no more, but let the client finish: closing at once would destroy the answer."""
