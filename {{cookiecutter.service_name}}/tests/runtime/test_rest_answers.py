@@ -111,6 +111,7 @@ ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
     (400, "GET", "/v1/orders", {"headers": {"grpc-timeout": "soon"}}),
     (404, "GET", "/nothing", {}),
     (404, "GET", "/v1/orders/unknown", {}),
+    (404, "GET", "/v1/orders/", {}),
     (405, "PATCH", "/v1/orders", {}),
     (413, "POST", "/v1/orders", {"content": b" " * 101}),
     (500, "GET", "/more/bug", {}),

@@ -63,6 +63,13 @@ async def test_an_answer_carries_a_date(port: Port) -> None:
     assert b"\r\ndate: " in answer
 
 
+@pytest.mark.parametrize("target", [b"http://b/large", b"HTTP://b:80/large?a=b"])
+async def test_a_request_as_to_a_proxy_is_answered(port: Port, target: bytes) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET %b HTTP/1.1\r\nhost: b\r\n\r\n" % target)
+        await wire.until(b"xxxx")
+
+
 async def test_http2_is_served_on_the_same_port(http2_port: Port) -> None:
     async with H2Wire.open(http2_port.number) as wire:
         wire.begin()

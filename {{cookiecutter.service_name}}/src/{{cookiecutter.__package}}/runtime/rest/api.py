@@ -72,7 +72,8 @@ class Api(FastAPI):
 
 def create_api(identity: Identity) -> Api:
     """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
-    api = Api(title=identity.name, version=identity.version, telemetry=OFF)
+    options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
+    api = Api(title=identity.name, version=identity.version, **options)
     faults.install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     api.add_middleware(heads_as_gets)

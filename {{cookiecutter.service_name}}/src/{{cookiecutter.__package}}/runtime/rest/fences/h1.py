@@ -1,5 +1,6 @@
 """HTTP/1.1 with bounds."""
 
+import re
 from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE
 
 import h11
@@ -12,6 +13,7 @@ from .line import LINGER_S
 from .stream import FencedStream
 
 NO_MORE = 2**31
+AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 PREFACE_BEGIN = b"PRI * HTTP/2.0\r\n\r\n"  # what h11 has read of it as a request (RFC 9113, 3.4)
 
 
@@ -55,8 +57,19 @@ class FencedH1(H11Protocol):
                 headers=headers,
                 http_version=request.http_version.decode(),
                 method=request.method.decode("ascii").upper(),
-                raw_path=request.target,
+                raw_path=_path(request.target),
                 state=self.connection_state,
             )
         )
         self.keep_alive_requests += 1
+
+
+def _path(target: bytes) -> bytes:
+    """Return path and query, also of what is written as for a proxy (RFC 9112, 3.2.2)."""
+    if target.startswith(b"/"):
+        return target
+    authority = AUTHORITY.match(target)
+    if authority is None:
+        return target
+    path = target[authority.end() :]
+    return path if path.startswith(b"/") else b"/" + path
