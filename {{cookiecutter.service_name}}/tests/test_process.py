@@ -2,8 +2,9 @@
 
 import asyncio
 import re
+import resource
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import grpc
 import httpx
@@ -145,6 +146,37 @@ async def test_a_refusal_before_there_is_a_call_is_found_in_the_log(server: str)
         writer.close()
     assert answer.startswith("HTTP/1.1 400")
     assert f"x-trace-id: {line['trace.id']}\r\n" in answer
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """What is started meanwhile may have few files open, until it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_the_soft_limit_of_open_files_does_not_count(few_files: None):
+    async with started(start=executed) as service:
+        ports = await service.ports()
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        opening = (asyncio.open_connection("127.0.0.1", ports.http) for _ in range(300))
+        wires = await asyncio.gather(*opening)
+        for url in (f"http://127.0.0.1:{ports.http}/v1/orders", livez(ports)):
+            assert await status(url) == 200
+        for _, writer in wires:
+            writer.transport.abort()
+
+
+def livez(ports: Ports) -> str:
+    return f"http://127.0.0.1:{ports.management}/livez"
+
+
+async def status(url: str) -> int:
+    async with httpx.AsyncClient() as http:
+        return (await http.get(url)).status_code
 
 
 async def test_readiness_turns_false_first_while_calls_are_still_served():

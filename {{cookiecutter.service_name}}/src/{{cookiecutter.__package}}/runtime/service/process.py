@@ -11,6 +11,7 @@ from ..lifecycle import LastResort, LifecycleSettings, Stop
 from ..logs import Logs, logging_to
 from ..traces import Tracing, tracing
 from ..traces.profiling import stacks_on_signal, watching
+from .files import allow_many_files
 from .loop import loop_factory
 from .reload import Reload
 from .service import Service
@@ -22,6 +23,7 @@ Build = Callable[[Service, Settings], Awaitable[None]]
 
 def run(settings: Settings, build: Build[Settings]) -> int:
     """Serve until SIGINT or SIGTERM and return 0; raises StartupError or DiedError."""
+    allow_many_files()
     identity, waits = settings.service, settings.lifecycle
     with logging_to(settings.logs, identity) as logs, tracing(settings.traces, identity) as spans:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
