@@ -27,6 +27,7 @@ from {{ cookiecutter.__package }}.runtime.clients.settings import (
 )
 from {{ cookiecutter.__package }}.runtime.errors import InvalidArgumentError
 from {{ cookiecutter.__package }}.runtime.rpc import GrpcSettings
+from {{ cookiecutter.__package }}.runtime.rpc.arrivals import FEW
 from {{ cookiecutter.__package }}.runtime.rpc.options import options
 from {{ cookiecutter.__package }}.runtime.rpc.settings import GrpcKeepalive
 from {{ cookiecutter.__package }}.runtime.service import Ports
@@ -190,6 +191,76 @@ async def test_large_metadata_is_refused(opened):
         error = await refused(stub.ListOrders(NONE, metadata=[("a", "x" * 9000)]))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await stub.ListOrders(NONE, metadata=[("a", "x" * 4000)])).orders == []
+
+
+METHOD = f"/{pb.DESCRIPTOR.package}.OrderService"
+HEALTH = "/grpc.health.v1.Health"
+
+
+def begin_call(wire: H2Wire, path: str) -> int:
+    """Send the metadata of a call, and no message."""
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)]
+    more = [("content-type", "application/grpc"), ("te", "trailers")]
+    return wire.headers([*head, *more], end=False)
+
+
+@pytest.mark.parametrize(
+    "path", [f"{METHOD}/CreateOrder", f"{METHOD}/WatchOrders", f"{HEALTH}/Check"]
+)
+async def test_a_call_whose_message_does_not_come_is_cut(opened, path: str):
+    async with opened(limits={"message_time": "300ms"}) as ports, H2Wire.open(ports.grpc) as wire:
+        wire.begin()
+        for _ in range(FEW):
+            begin_call(wire, path)
+        silent, dripping = begin_call(wire, path), begin_call(wire, path)
+        wire.body(dripping, b"\0\0\0\0")
+        for stream_id in (silent, dripping):
+            await wire.answer(stream_id)
+        async with channel(ports) as client:
+            assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
+
+
+async def test_a_call_whose_message_has_come_has_its_own_time(opened):
+    limits = {"message_time": "100ms"}
+    async with (
+        opened(limits=limits) as ports,
+        channel(ports) as client,
+        H2Wire.open(ports.grpc) as wire,
+    ):
+        stub: Any = OrderServiceStub(client)
+        plain = stub.WatchOrders(WATCH)
+        await plain.read()
+        wire.begin()
+        for _ in range(FEW):
+            begin_call(wire, f"{METHOD}/CreateOrder")
+        cuttable = stub.WatchOrders(WATCH)
+        await cuttable.read()
+        await asyncio.sleep(0.5)
+        await stub.CreateOrder(pb.CreateOrderRequest(sku="tea", quantity=1))
+        assert [(await watch.read()).order.sku for watch in (plain, cuttable)] == ["tea"] * 2
+
+
+async def begin_and_leave(ports: Ports) -> None:
+    async with H2Wire.open(ports.grpc) as wire:
+        wire.begin()
+        for _ in range(2 * FEW):
+            wire.reset(begin_call(wire, f"{METHOD}/CreateOrder"))
+
+
+async def test_who_has_left_makes_room_for_calls_without_a_message(opened):
+    async with opened() as ports, channel(ports) as client:
+        for _ in range(3):
+            await begin_and_leave(ports)
+            assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
+
+
+async def test_of_too_many_calls_without_a_message_the_oldest_is_cut(opened):
+    async with opened(limits={"waiting": 10}) as ports, H2Wire.open(ports.grpc) as wire:
+        wire.begin()
+        begun = [begin_call(wire, f"{METHOD}/CreateOrder") for _ in range(FEW + 10)]
+        async with channel(ports) as client:
+            assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
+        await wire.answer(begun[FEW])
 
 
 async def test_a_call_too_many_on_one_connection_waits(opened):

@@ -12,6 +12,7 @@ from ..errors import StartupError, UnimplementedError
 from ..health import Health
 from ..lifecycle import check_free
 from ..tls import TlsFiles
+from .arrivals import Arrivals
 from .conversation import Context, RpcParts
 from .credentials import credentials
 from .edge import Handler, wrapped
@@ -78,7 +79,8 @@ class RpcServer:
             described = [*self.services, *probes.services]
             module = import_module(".reflection", __package__)  # it is off in production
             handlers |= module.reflection(described, self._stopping, self._parts.guard)
-        self._server.add_generic_rpc_handlers((_Methods(handlers, self._unknown()),))
+        arrivals = Arrivals(self._settings.limits, {f"/{name}": h for name, h in handlers.items()})
+        self._server.add_generic_rpc_handlers((_Methods(arrivals, self._unknown()),))
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
@@ -114,10 +116,9 @@ class _Registry:
 class _Methods(grpc.GenericRpcHandler):
     """Finds the handler of a method; an unknown one has a handler too, so that it is observed."""
 
-    def __init__(self, handlers: dict[str, Handler], unknown: Handler) -> None:
-        self._by_path = {f"/{name}": handler for name, handler in handlers.items()}
-        self._unknown = unknown
+    def __init__(self, arrivals: Arrivals, unknown: Handler) -> None:
+        self._arrivals, self._unknown = arrivals, unknown
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Return the handler; asked by grpc for each call."""
-        return self._by_path.get(handler_call_details.method, self._unknown)
+        return self._arrivals.handler(handler_call_details.method) or self._unknown

@@ -19,6 +19,12 @@ class GrpcLimits(Section):
     message_size: Annotated[Size, Positive] = 4 * 1024 * 1024
     """Largest message of a request; more is answered RESOURCE_EXHAUSTED."""
 
+    message_time: Annotated[Time, Field(gt=timedelta(0))] = timedelta(seconds=30)
+    """Longest time until the one message of a call is there; 20 at once may take longer."""
+
+    waiting: Annotated[int, Positive] = 1000
+    """Calls at once whose message is not there; one more cuts the one that waits longest."""
+
     metadata_size: Annotated[Size, Positive] = 16 * 1024
     """Largest metadata of a call; more is answered RESOURCE_EXHAUSTED."""
 
