@@ -59,6 +59,11 @@ def goaways(wire: H2Wire) -> None:
     wire.send(*[GoAwayFrame(0).serialize()] * 5000)
 
 
+def malformed_requests(wire: H2Wire) -> None:
+    for _ in range(1000):
+        wire.request(more=[(b"Upper", b"case")])
+
+
 def priorities(wire: H2Wire) -> None:
     wire.send(*[PriorityFrame(stream_id).serialize() for stream_id in range(1, 10000, 2)])
 
@@ -102,6 +107,7 @@ FLOODS = [
     pings,
     settings,
     goaways,
+    malformed_requests,
     priorities,
     empty_data,
     empty_data_that_nobody_reads,
@@ -481,6 +487,51 @@ async def test_a_bad_path_is_refused_and_harms_no_sibling(port: Port) -> None:
         assert (await wire.answer(wire.request(b"/\xff"))).status == 400
         port.probe.release.set()
         assert (await wire.answer(sibling)).body == b"held"
+
+
+MALFORMED = [  # RFC 9113, 8.2 and 8.3
+    [(b"Upper", b"case")],
+    [(b"connection", b"close")],
+    [(b"te", b"gzip")],
+    [(b"content-length", b"soon")],
+    [(b"x", b" a ")],
+    [(b"x", b"a\0b")],
+    [(b":path", b"/twice")],
+    [(b":made-up", b"a")],
+]
+
+
+@pytest.mark.parametrize("more", MALFORMED)
+@pytest.mark.parametrize("end", [True, False])
+async def test_a_malformed_request_is_reset_and_harms_no_sibling(
+    port: Port, more: list[tuple[bytes, bytes]], end: bool
+) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin()
+        sibling = wire.request("/hold")
+        malformed = wire.request(end=end, more=more)
+        if not end:
+            wire.body(malformed, b"x" * 1000)
+        assert (await wire.answer(malformed)).reset == PROTOCOL_ERROR
+        assert (await wire.answer(wire.request())).status == 200
+        port.probe.release.set()
+        assert (await wire.answer(sibling)).body == b"held"
+    await port.nothing_is_left()
+
+
+@pytest.mark.parametrize(("said", "sent", "end"), [(b"10", 11, False), (b"10", 9, True)])
+async def test_a_body_of_another_length_is_reset_and_harms_no_sibling(
+    port: Port, said: bytes, sent: int, end: bool
+) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin()
+        sibling = wire.request("/hold")
+        wrong = wire.request(end=False, more=[(b"content-length", said)])
+        wire.body(wrong, b"x" * sent, end=end)
+        assert (await wire.answer(wrong)).reset == PROTOCOL_ERROR
+        port.probe.release.set()
+        assert (await wire.answer(sibling)).body == b"held"
+    await port.nothing_is_left()
 
 
 PING_ON_A_STREAM = b"\x00\x00\x08\x06\x00\x00\x00\x00\x01"  # forbidden (RFC 9113, 6.7)

@@ -3,9 +3,10 @@
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, Event
+from h2.events import ConnectionTerminated, Event, StreamReset
+from h2.exceptions import InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
 
 from ..settings import HttpLimits
 
@@ -44,6 +45,33 @@ class Frames(H2Connection):
         """Send our settings, and a window in which one slow upload does not hold up the others."""
         super().initiate_connection()
         self.increment_flow_control_window(UPLOAD_WINDOW_BYTES - self.inbound_flow_control_window)
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        """Reset a request that is malformed (RFC 9113, 8.1.1); the library would end them all.
+
+        It counts as one that the client has cancelled, so that a flood of them is one.
+        """
+        stream_id = frame.stream_id
+        is_request = stream_id not in self.streams  # else trailers, or worse
+        try:
+            return super()._receive_headers_frame(frame)
+        except ProtocolError as error:
+            begun = is_request and stream_id in self.streams and self.streams[stream_id].open
+            if not begun or type(error) is not ProtocolError:  # its kinds are about more
+                raise
+            return self._refused(stream_id)
+
+    def _receive_data_frame(self, frame: DataFrame) -> tuple[list[Frame], list[Event]]:
+        """Reset a request whose body is not as long as it said, in the same way."""
+        try:
+            return super()._receive_data_frame(frame)
+        except InvalidBodyLengthError:
+            self.increment_flow_control_window(frame.flow_controlled_length)
+            return self._refused(frame.stream_id)
+
+    def _refused(self, stream_id: int) -> tuple[list[Frame], list[Event]]:
+        self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+        return [], [StreamReset(stream_id=stream_id)]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """Tell that the client leaves; the library would end what is under way (RFC 9113, 6.8)."""
