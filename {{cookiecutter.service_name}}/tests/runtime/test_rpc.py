@@ -3,11 +3,12 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from grpc._cython import cygrpc
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -15,6 +16,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from hyperframe.frame import PingFrame
 from pydantic import ValidationError
 
+from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings
@@ -26,11 +28,12 @@ from {{ cookiecutter.__package }}.runtime.clients.settings import (
     ClientTls,
 )
 from {{ cookiecutter.__package }}.runtime.errors import InvalidArgumentError
+from {{ cookiecutter.__package }}.runtime.lifecycle import LifecycleSettings
 from {{ cookiecutter.__package }}.runtime.rpc import GrpcSettings
 from {{ cookiecutter.__package }}.runtime.rpc.arrivals import FEW
 from {{ cookiecutter.__package }}.runtime.rpc.options import options
 from {{ cookiecutter.__package }}.runtime.rpc.settings import GrpcKeepalive
-from {{ cookiecutter.__package }}.runtime.service import Ports
+from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.runtime.settings import Sources, load
 from {{ cookiecutter.__package }}.settings import Settings
 
@@ -240,6 +243,16 @@ async def test_a_call_whose_message_has_come_has_its_own_time(opened):
         assert [(await watch.read()).order.sku for watch in (plain, cuttable)] == ["tea"] * 2
 
 
+async def test_a_call_without_a_message_does_not_hold_up_the_stop(serving, settings: Settings):
+    lifecycle = LifecycleSettings.model_validate({"drain": "0s", "grace": "20s", "flush": "1s"})
+    patient = settings.model_copy(update={"lifecycle": lifecycle})
+    async with asyncio.timeout(10), AsyncExitStack() as left_open, serving(patient) as ports:
+        wire = await left_open.enter_async_context(H2Wire.open(ports.grpc))
+        wire.begin()
+        begin_call(wire, f"{METHOD}/CreateOrder")
+        await wire.frame()
+
+
 async def begin_and_leave(ports: Ports) -> None:
     async with H2Wire.open(ports.grpc) as wire:
         wire.begin()
@@ -275,6 +288,33 @@ async def test_a_call_too_many_on_one_connection_waits(opened):
         watches[0].cancel()
         async with asyncio.timeout(5):
             assert (await waiting).orders == []
+
+
+async def with_held(service: Service, settings: Settings) -> None:
+    await build(service, settings)
+
+    @service.rest.get("/held")
+    async def held() -> None:
+        await asyncio.Event().wait()
+
+
+async def test_unary_calls_of_both_transports_are_counted_together(serving, settings: Settings):
+    few = settings.model_copy(update={"calls": CallSettings(max_concurrent=1)})
+    async with (
+        serving(few, with_held) as ports,
+        channel(ports) as client,
+        httpx.AsyncClient() as http,
+    ):
+        stub: Any = OrderServiceStub(client)
+        held = asyncio.create_task(http.get(f"http://127.0.0.1:{ports.http}/held"))
+        await asyncio.sleep(0.1)
+        error = await refused(stub.ListOrders(NONE))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert ids(error.trailing_metadata())
+        await stub.WatchOrders(WATCH).read()  # a stream has its own bound
+        held.cancel()
+        await asyncio.sleep(0.2)
+        assert (await stub.ListOrders(NONE)).orders == []
 
 
 async def test_one_stream_too_many_of_all_is_refused_and_unary_calls_go_on(opened):

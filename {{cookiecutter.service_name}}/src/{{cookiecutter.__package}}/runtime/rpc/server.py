@@ -22,6 +22,7 @@ from .settings import GrpcSettings
 
 Servicer = TypeVar("Servicer")
 
+SILENCE_S = 1.0  # for the message of a call that has begun when the server stops
 OTHER = "_OTHER"  # OpenTelemetry's word for a method that the server does not know
 
 
@@ -86,8 +87,17 @@ class RpcServer:
     async def stop(self, grace: float) -> None:
         """Take no new calls, give running ones `grace` seconds, then cut them."""
         self._stopping.set()
-        await self._server.stop(grace)
+        ending = asyncio.ensure_future(self._server.stop(grace))
+        while not (await asyncio.wait([ending], timeout=SILENCE_S))[0]:
+            if not self._is_answering():
+                await self._server.stop(0)
         self._stopped.set()
+        ending.result()
+
+    def _is_answering(self) -> bool:
+        """Tell whether a call is under way, other than by a client that says nothing."""
+        gate = self._parts.edge.gate
+        return any(call.transport == "grpc" for call in gate.unary | gate.streams)
 
     async def wait(self) -> None:
         """Return when serving has ended."""
