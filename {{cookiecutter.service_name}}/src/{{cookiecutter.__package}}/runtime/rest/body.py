@@ -34,7 +34,7 @@ class Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
-            raise refused(self._scope, REQUEST_TIMEOUT, "the body did not come in time") from None
+            raise unread(self._scope, REQUEST_TIMEOUT, "the body did not come in time") from None
         self._ended = not message.get("more_body", False)
         self._count(len(message.get("body", b"")))
         return message
@@ -54,10 +54,10 @@ class Body:
 def too_large(scope: Scope, limits: HttpLimits) -> HTTPException:
     """Return what is said to a body without end."""
     detail = f"the body is larger than {limits.body_size} bytes"
-    return refused(scope, REQUEST_ENTITY_TOO_LARGE, detail)
+    return unread(scope, REQUEST_ENTITY_TOO_LARGE, detail)
 
 
-def refused(scope: Scope, status: int, detail: str) -> HTTPException:
+def unread(scope: Scope, status: int, detail: str) -> HTTPException:
     """Return a refusal of a request whose body is not read to its end."""
     is_http1 = scope["http_version"].startswith("1")
     close = {"connection": "close"} if is_http1 else None

@@ -47,7 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_s = limits.idle_time.total_seconds()
         self._due = now + self._header_s  # when it is closed, unless a request comes
         self._old_at = now + age_s(limits)
-        self._old = self._discarding = False
+        self._old = self._discarding = self._may_be_large = False
         self._head_bytes = 0
         self._progress = Progress(limits.send_time.total_seconds(), now)
 
@@ -86,13 +86,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._due < NEVER:
             self._due = min(self._due, self.loop.time() + self._header_s)
         self._head_bytes += len(data)
+        self._may_be_large = self._head_bytes > self._limit  # also what holds several heads
         super().data_received(data)
         if self._head_bytes > self._limit:
             self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """Begin a request; raises HeadTooLargeError."""
-        if self._head_bytes > self._limit and self._head_size() > self._limit:
+        if self._may_be_large and self._head_size() > self._limit:
             self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
             raise HeadTooLargeError
         super().on_headers_complete()

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..faults import refusal
-from .body import LENGTH, Body, refused, too_large
+from .body import LENGTH, Body, unread, too_large
 from .settings import HttpLimits
 
 CODING = b"transfer-encoding"
@@ -33,10 +33,10 @@ def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
 def check_head(scope: Scope, headers: Mapping[bytes, bytes], limits: HttpLimits) -> None:
     """See what can be seen before anything of the body is read; raises HTTPException."""
     if scope["method"] == "CONNECT":
-        raise refused(scope, METHOD_NOT_ALLOWED, "this is not a proxy")
+        raise unread(scope, METHOD_NOT_ALLOWED, "this is not a proxy")
     if LENGTH not in headers:
         return
     if CODING in headers:  # RFC 9112, 6.1: an attempt to hide a second request
-        raise refused(scope, BAD_REQUEST, "both content-length and transfer-encoding")
+        raise unread(scope, BAD_REQUEST, "both content-length and transfer-encoding")
     if int(headers[LENGTH]) > limits.body_size:
         raise too_large(scope, limits)

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
-from ..calls.conversation import Context
-from ..calls.rpc import Handler
+from .conversation import Context
+from .edge import Handler
 from .settings import GrpcLimits
 
 FEW = 20  # calls that may wait, at 15 KB each, and cannot be cut
