@@ -1,8 +1,8 @@
 """The HTTP client of one other service: deadline, request id, retries, observers, errors."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -12,7 +12,8 @@ from ..errors import DeadlineExceededError, StartupError, UnavailableError
 from ..faults import MEDIA_TYPE, code_of
 from ..traces.http_client import instrument
 from .call import ClientCall
-from .outgoing import Outgoing
+from .http_bodies import CALL, CountingTransport, Streamed
+from .outgoing import Outgoing, noted
 from .remote_errors import code_in, from_problem, neutral, read_problem
 from .settings import ClientTls
 from .tls import ssl_context
@@ -38,12 +39,16 @@ class HttpClient(httpx.AsyncClient):
     def __init__(self, outgoing: Outgoing) -> None:
         settings = outgoing.settings
         is_secure = settings.url.startswith("https:")
-        super().__init__(
-            base_url=settings.url,
+        transport = CountingTransport(
             http1=is_secure or not settings.http2,
             http2=settings.http2,
-            timeout=settings.deadline.total_seconds(),
             verify=is_secure and ssl_context(outgoing.name, settings.tls or ClientTls()),
+            trust_env=False,
+        )
+        super().__init__(
+            base_url=settings.url,
+            timeout=settings.deadline.total_seconds(),
+            transport=transport,
             trust_env=False,
         )
         self._outgoing = outgoing
@@ -51,27 +56,33 @@ class HttpClient(httpx.AsyncClient):
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
     ) -> httpx.Response:
+        call = self._open(request)
+        with ExitStack() as ending:
+            ending.enter_context(self._outgoing.observed(call))
+            response = await self._answer(call, request, stream=stream, **options)
+            if not response.is_closed:  # its body is still to come
+                end = ending.pop_all().close
+                response.stream = Streamed(response.stream, _translated(call), end)
+        return response
+
+    async def _answer(
+        self, call: ClientCall, request: httpx.Request, **options: Any
+    ) -> httpx.Response:
+        with _translated(call):
+            async with asyncio.timeout(call.timeout_s):
+                response = await self._attempts(request, **options)
+                call.status, call.code = response.status_code, code_of(response.status_code)
+                await self._raise_problem(call, response)
+        return response
+
+    def _open(self, request: httpx.Request) -> ClientCall:
         wished_s = request.extensions.get("timeout", {}).get("read")
         call = self._outgoing.open("http", request.method, wished_s)
         request.headers.update(self._outgoing.headers())
         milliseconds = min(max(int(call.timeout_s * 1000), SMALLEST_MS), LARGEST_MS)
         request.headers["grpc-timeout"] = f"{milliseconds}m"
-        with self._outgoing.observed(call):
-            async with self._bounded(call):
-                response = await self._attempts(request, stream=stream, **options)
-                call.status, call.code = response.status_code, code_of(response.status_code)
-                await self._raise_problem(call, response)
-        return response
-
-    @asynccontextmanager
-    async def _bounded(self, call: ClientCall) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(call.timeout_s):
-                yield
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise neutral(DeadlineExceededError, call.client) from error
-        except httpx.TransportError as error:
-            raise neutral(UnavailableError, call.client) from error
+        request.extensions = {**request.extensions, CALL: call}
+        return call
 
     async def _attempts(self, request: httpx.Request, **options: Any) -> httpx.Response:
         retries = self._outgoing.settings.retries
@@ -101,6 +112,18 @@ class HttpClient(httpx.AsyncClient):
             problem = read_problem(await response.aread())
             call.code = code_in(problem, call.code)
             raise from_problem(problem, call.code, self._outgoing.name)
+
+
+@contextmanager
+def _translated(call: ClientCall) -> Iterator[None]:
+    """Raise ServiceError for what httpx raises, and note how the call fails."""
+    with noted(call):
+        try:
+            yield
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise neutral(DeadlineExceededError, call.client) from error
+        except httpx.TransportError as error:
+            raise neutral(UnavailableError, call.client) from error
 
 
 class _AwayError(Exception):

@@ -1,6 +1,5 @@
 """Histograms in plain lists: a tenth of the cost of labels in prometheus_client."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from prometheus_client.metrics_core import HistogramMetricFamily
@@ -17,12 +16,6 @@ class Histogram:
         self._name, self._documentation, self._labels = name, documentation, labels
         self.bounds, self._unit = tuple(sorted(bounds)), unit
         self._series: dict[Key, list[int]] = {}
-
-    def observe(self, key: Key, value: int) -> None:
-        """Count `value` under the values of the labels."""
-        series = self._series.get(key) or self.series(key)
-        series[bisect_left(self.bounds, value)] += 1
-        series[-1] += value
 
     def series(self, key: Key) -> list[int]:
         """Return one count for each bucket, one for what is above, and the sum."""

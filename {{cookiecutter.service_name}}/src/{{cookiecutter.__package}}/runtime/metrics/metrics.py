@@ -23,7 +23,6 @@ HTTP = ("http_request_method", "http_route", "http_response_status_code")
 RPC = ("rpc_method", "rpc_response_status_code")
 HTTP_CLIENT = ("client", "http_request_method", "http_response_status_code", "error_type")
 RPC_CLIENT = ("client", *RPC)
-CLIENT_TEXT = "Time until a call to another service had ended, its repetitions included."
 
 Series = tuple[list[int], ...]  # counts as a Histogram keeps them
 Counts = Callable[[], Mapping[str, int]]
@@ -45,10 +44,8 @@ class Metrics(Collector):
         self._readings, self.lag = readings, LoopLag()
         self._http = _Sides("http_server_request", "body", HTTP, bounds)
         self._rpc = _Sides("rpc_server_call", "message", RPC, bounds)
-        name = "http_client_request_duration_seconds"
-        self._http_client = Histogram(name, CLIENT_TEXT, HTTP_CLIENT, bounds, NANOSECONDS)
-        name = "rpc_client_call_duration_seconds"
-        self._rpc_client = Histogram(name, CLIENT_TEXT, RPC_CLIENT, bounds, NANOSECONDS)
+        self._http_client = _Sides("http_client_request", "body", HTTP_CLIENT, bounds)
+        self._rpc_client = _Sides("rpc_client_call", "message", RPC_CLIENT, bounds)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -62,10 +59,10 @@ class Metrics(Collector):
     def observe_client(self, call: ClientCall) -> None:
         """Count a call to another service; a ClientObserver."""
         if call.transport == "grpc":
-            self._rpc_client.observe((call.client, call.method, call.code), call.duration_ns)
+            self._rpc_client.observe((call.client, call.method, call.code), call)
             return
         answer = (str(call.status), "") if call.status else ("", call.code)
-        self._http_client.observe((call.client, _known(call.method), *answer), call.duration_ns)
+        self._http_client.observe((call.client, _known(call.method), *answer), call)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, what the service counts itself included."""
@@ -75,8 +72,8 @@ class Metrics(Collector):
         """Yield what was observed; called by the registry."""
         yield from self._http.collect()
         yield from self._rpc.collect()
-        yield self._http_client.collect()
-        yield self._rpc_client.collect()
+        yield from self._http_client.collect()
+        yield from self._rpc_client.collect()
         yield self._running()
         yield self._dropped_lines()
         text = "Spans that never reached the backend."
@@ -117,7 +114,7 @@ class _Sides:
             f"{name}_sent_{part}_size_bytes", "Bytes that a call sent.", labels, SIZES, 1
         )
 
-    def observe(self, key: tuple[str, ...], call: Call) -> None:
+    def observe(self, key: tuple[str, ...], call: Call | ClientCall) -> None:
         duration, received, sent = self._series.get(key) or self._begin(key)
         duration[bisect_left(self._duration.bounds, call.duration_ns)] += 1
         duration[-1] += call.duration_ns
