@@ -27,22 +27,10 @@ RPC = "rpc_server_call_duration_seconds"
 HTTP_CLIENT = "http_client_request_duration_seconds"
 RPC_CLIENT = "rpc_client_call_duration_seconds"
 SIZES = [  # of the client's side, and of the server's
-    (
-        "http_client_request_sent_body_size_bytes",
-        "http_server_request_received_body_size_bytes",
-    ),
-    (
-        "http_client_request_received_body_size_bytes",
-        "http_server_request_sent_body_size_bytes",
-    ),
-    (
-        "rpc_client_call_sent_message_size_bytes",
-        "rpc_server_call_received_message_size_bytes",
-    ),
-    (
-        "rpc_client_call_received_message_size_bytes",
-        "rpc_server_call_sent_message_size_bytes",
-    ),
+    ("http_client_request_body_size_bytes", "http_server_request_body_size_bytes"),
+    ("http_client_response_body_size_bytes", "http_server_response_body_size_bytes"),
+    ("rpc_client_call_sent_message_size_bytes", "rpc_server_call_received_message_size_bytes"),
+    ("rpc_client_call_received_message_size_bytes", "rpc_server_call_sent_message_size_bytes"),
 ]
 METHOD = f"{OrderServiceStub.__module__.rpartition('.')[0]}.OrderService"
 Serving = Callable[..., Any]
@@ -125,8 +113,8 @@ async def test_what_a_caller_makes_up_is_one_series_each(ports, http, channel):
 async def test_sizes_of_messages_are_counted(ports, http):
     sent = await http.post("/v1/orders", json={"sku": "tea", "quantity": 1})
     found = await scraped(ports)
-    received = found.samples("http_server_request_received_body_size_bytes", "_sum")
-    answered = found.samples("http_server_request_sent_body_size_bytes", "_sum")
+    received = found.samples("http_server_request_body_size_bytes", "_sum")
+    answered = found.samples("http_server_response_body_size_bytes", "_sum")
     assert list(received.values()) == [len(sent.request.content)]
     assert list(answered.values()) == [len(sent.content)]
 

@@ -23,7 +23,30 @@ HTTP = ("http_request_method", "http_route", "http_response_status_code")
 RPC = ("rpc_method", "rpc_response_status_code")
 HTTP_CLIENT = ("client", "http_request_method", "http_response_status_code", "error_type")
 RPC_CLIENT = ("client", *RPC)
+# Of the duration, of what is received and of what is sent. OpenTelemetry has given up its names
+# for the sizes of RPC, so these are ours.
+HTTP_SERVER_NAMES = (
+    "http_server_request_duration_seconds",
+    "http_server_request_body_size_bytes",
+    "http_server_response_body_size_bytes",
+)
+HTTP_CLIENT_NAMES = (
+    "http_client_request_duration_seconds",
+    "http_client_response_body_size_bytes",
+    "http_client_request_body_size_bytes",
+)
+RPC_SERVER_NAMES = (
+    "rpc_server_call_duration_seconds",
+    "rpc_server_call_received_message_size_bytes",
+    "rpc_server_call_sent_message_size_bytes",
+)
+RPC_CLIENT_NAMES = (
+    "rpc_client_call_duration_seconds",
+    "rpc_client_call_received_message_size_bytes",
+    "rpc_client_call_sent_message_size_bytes",
+)
 
+Names = tuple[str, str, str]
 Series = tuple[list[int], ...]  # counts as a Histogram keeps them
 Counts = Callable[[], Mapping[str, int]]
 
@@ -42,10 +65,10 @@ class Metrics(Collector):
     def __init__(self, settings: MetricsSettings, readings: Readings) -> None:
         bounds = [int(bucket.total_seconds() * NANOSECONDS) for bucket in settings.buckets]
         self._readings, self.lag = readings, LoopLag()
-        self._http = _Sides("http_server_request", "body", HTTP, bounds)
-        self._rpc = _Sides("rpc_server_call", "message", RPC, bounds)
-        self._http_client = _Sides("http_client_request", "body", HTTP_CLIENT, bounds)
-        self._rpc_client = _Sides("rpc_client_call", "message", RPC_CLIENT, bounds)
+        self._http = _Sides(HTTP_SERVER_NAMES, HTTP, bounds)
+        self._rpc = _Sides(RPC_SERVER_NAMES, RPC, bounds)
+        self._http_client = _Sides(HTTP_CLIENT_NAMES, HTTP_CLIENT, bounds)
+        self._rpc_client = _Sides(RPC_CLIENT_NAMES, RPC_CLIENT, bounds)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -102,17 +125,14 @@ def _known(method: str) -> str:
 class _Sides:
     """Duration and both sizes of the calls of one transport, found by one look for all three."""
 
-    def __init__(self, name: str, part: str, labels: tuple[str, ...], bounds: list[int]) -> None:
+    def __init__(self, names: Names, labels: tuple[str, ...], bounds: list[int]) -> None:
+        duration, received, sent = names
         self._series: dict[tuple[str, ...], Series] = {}
-        self._duration = Histogram(
-            f"{name}_duration_seconds", "Time until a call had ended.", labels, bounds, NANOSECONDS
-        )
-        self._received = Histogram(
-            f"{name}_received_{part}_size_bytes", "Bytes that a call received.", labels, SIZES, 1
-        )
-        self._sent = Histogram(
-            f"{name}_sent_{part}_size_bytes", "Bytes that a call sent.", labels, SIZES, 1
-        )
+        text = "Time until a call had ended."
+        self._duration = Histogram(duration, text, labels, bounds, NANOSECONDS)
+        text = "Bytes that a call received."
+        self._received = Histogram(received, text, labels, SIZES, 1)
+        self._sent = Histogram(sent, "Bytes that a call sent.", labels, SIZES, 1)
 
     def observe(self, key: tuple[str, ...], call: Call | ClientCall) -> None:
         duration, received, sent = self._series.get(key) or self._begin(key)
