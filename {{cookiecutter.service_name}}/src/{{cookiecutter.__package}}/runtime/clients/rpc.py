@@ -1,7 +1,8 @@
 """The edge of each gRPC call to another service: deadline, request id, observers, errors."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from grpc.aio import ClientCallDetails, ClientInterceptor, Metadata
 from .call import ClientCall
 from .outgoing import Outgoing
 from .remote_errors import from_rpc
+from .rpc_spans import code_of
 
 Sent = Callable[[ClientCall, Any], Any]
 
@@ -31,7 +33,7 @@ class _Edge:
 
     async def _answer(self, continuation: Any, details: Any, request: Any, sent: Sent) -> Any:
         call = self._open(details, is_stream=sent is _all_sent)
-        with self._seen(call):
+        with self._outgoing.observed(call), self._translated(call):
             answer = await continuation(self._bounded(details, call), sent(call, request))
             call.has_received(_size(await answer))
             return answer
@@ -40,11 +42,17 @@ class _Edge:
         self, continuation: Any, details: Any, request: Any, sent: Sent
     ) -> AsyncIterator[Any]:
         call = self._open(details, is_stream=True)
-        answers = await continuation(self._bounded(details, call), sent(call, request))
-        return self._observed(call, answers)
+        with ExitStack() as ending:
+            ending.enter_context(self._outgoing.observed(call))
+            answers = await continuation(self._bounded(details, call), sent(call, request))
+            unread = ending.pop_all()
+        answers.add_done_callback(partial(_end_unread, call, unread))
+        return self._read(call, answers, unread)
 
-    async def _observed(self, call: ClientCall, answers: AsyncIterable[Any]) -> AsyncIterator[Any]:
-        with self._seen(call):
+    async def _read(
+        self, call: ClientCall, answers: AsyncIterable[Any], unread: ExitStack
+    ) -> AsyncIterator[Any]:
+        with unread.pop_all(), self._translated(call):
             async for answer in answers:
                 call.has_received(_size(answer))
                 yield answer
@@ -55,13 +63,18 @@ class _Edge:
         return bounded
 
     @contextmanager
-    def _seen(self, call: ClientCall) -> Iterator[None]:
-        with self._outgoing.observed(call):
-            try:
-                yield
-            except grpc.aio.AioRpcError as error:
-                call.code = error.code().name
-                raise from_rpc(error, self._outgoing.name) from error
+    def _translated(self, call: ClientCall) -> Iterator[None]:
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            call.code = error.code().name
+            raise from_rpc(error, self._outgoing.name) from error
+
+
+def _end_unread(call: ClientCall, unread: ExitStack, answers: Any) -> None:
+    """Tell of a stream that has ended before anybody read it; else who reads it tells."""
+    call.code = code_of(answers)
+    unread.close()
 
 
 def _sent(call: ClientCall, request: Any) -> Any:

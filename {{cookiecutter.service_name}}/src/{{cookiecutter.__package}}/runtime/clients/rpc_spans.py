@@ -53,12 +53,17 @@ class _Spans:
         return _tracer.start_span(method, kind=SpanKind.CLIENT, attributes=known)
 
 
-def _end_with(span: Span, call: Any) -> None:
-    """End the span with the status of a call that has ended, so that nothing is waited for."""
+def code_of(call: Any) -> str:
+    """Return the status of a call that has ended, for which nothing has to be waited."""
     try:
         call.code().send(None)
     except StopIteration as known:
-        _end(span, known.value.name)
+        return str(known.value.name)
+    return grpc.StatusCode.UNKNOWN.name
+
+
+def _end_with(span: Span, call: Any) -> None:
+    _end(span, code_of(call))
 
 
 def _end(span: Span, code: str) -> None:
