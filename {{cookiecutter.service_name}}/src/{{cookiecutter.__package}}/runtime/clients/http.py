@@ -39,7 +39,7 @@ class HttpClient(httpx.AsyncClient):
     def __init__(self, outgoing: Outgoing) -> None:
         settings = outgoing.settings
         is_secure = settings.url.startswith("https:")
-        transport = CountingTransport(
+        transport = httpx.AsyncHTTPTransport(
             http1=is_secure or not settings.http2,
             http2=settings.http2,
             verify=is_secure and ssl_context(outgoing.name, settings.tls or ClientTls()),
@@ -48,7 +48,7 @@ class HttpClient(httpx.AsyncClient):
         super().__init__(
             base_url=settings.url,
             timeout=settings.deadline.total_seconds(),
-            transport=transport,
+            transport=CountingTransport(transport),
             trust_env=False,
         )
         self._outgoing = outgoing

@@ -12,21 +12,27 @@ CALL = "client_call"  # among the extensions of a request
 Body: TypeAlias = httpx.SyncByteStream | httpx.AsyncByteStream
 
 
-class CountingTransport(httpx.AsyncHTTPTransport):
+class CountingTransport(httpx.AsyncBaseTransport):
     """Adds both bodies of each attempt to the call that the request belongs to."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         call: ClientCall | None = request.extensions.get(CALL)
         if call is None:  # what an httpx.Auth asks for itself, as a token
-            return await super().handle_async_request(request)
+            return await self._transport.handle_async_request(request)
         body = request.stream
         request.stream = _Counted(body, call.has_sent)
         try:
-            response = await super().handle_async_request(request)
+            response = await self._transport.handle_async_request(request)
         finally:
             request.stream = body  # for the next attempt
         response.stream = _Counted(response.stream, call.has_received)
         return response
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 class Streamed(httpx.AsyncByteStream):
