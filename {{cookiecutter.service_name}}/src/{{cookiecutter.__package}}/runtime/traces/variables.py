@@ -53,13 +53,19 @@ def not_honoured(variables: Mapping[str, str], exporter: str) -> list[str]:
     packages = READ_BY_PACKAGES + (READ_BY_OTLP if exporter == "otlp" else ())
     set_ones = sorted(name for name in variables if name.startswith("OTEL_"))
     unknown = [n for n in set_ones if n not in honoured and not n.startswith(packages)]
-    return [*unknown, *_unknown_samplers(variables)]
+    return [*unknown, *_without_meaning(variables)]
 
 
-def _unknown_samplers(variables: Mapping[str, str]) -> Iterator[str]:
+def _without_meaning(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the honoured ones that say nothing as they are."""
     sampler = variables.get("OTEL_TRACES_SAMPLER", "").strip()
     if sampler and sampler not in {*SAMPLERS, *RATIO_SAMPLERS}:
         yield f"OTEL_TRACES_SAMPLER={sampler}"
+    if variables.get("OTEL_TRACES_SAMPLER_ARG") and sampler not in RATIO_SAMPLERS:
+        yield "OTEL_TRACES_SAMPLER_ARG"
+    disabled = variables.get("OTEL_SDK_DISABLED", "").strip()
+    if disabled.lower() not in {"", "true", "false"}:
+        yield f"OTEL_SDK_DISABLED={disabled}"
 
 
 def _number(variables: Mapping[str, str], name: str, usual: int) -> int:
