@@ -7,11 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
+from {{ cookiecutter.__package }}.orders.domain import Orders
 from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.traces.export.http import TIMEOUT_S
 
 from collector import Collector
-from process import Service, started
+from process import Service, executed, started
 
 
 def when(line: dict[str, Any]) -> datetime:
@@ -58,6 +59,23 @@ async def test_the_terminal_shows_each_trace(monkeypatch):
     assert title.startswith("trace ")
     assert branches[0].startswith("└─ GET /v1/orders  ")
     assert branches[0].endswith("server 200")
+
+
+@pytest.mark.parametrize("name", ["sdk_tracer_provider", "no-such-provider"])
+async def test_a_provider_that_a_variable_names_does_not_take_the_place_of_ours(monkeypatch, name):
+    monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", name)
+    with Collector() as collector:
+        chosen = {
+            "traces__exporter": "zipkin",
+            "traces__endpoint": collector.endpoint,
+            "traces__functions": f'["{Orders.__module__}"]',
+        }
+        async with started(start=executed, **chosen) as service:
+            await served(service)
+            service.terminate()
+            assert await service.exit_status() == 0
+        assert {span["name"] for span in collector.spans} == {"GET /v1/orders", "Orders.list"}
+    assert "OTEL_PYTHON_TRACER_PROVIDER" in (await service.logged("traces: set, but"))["message"]
 
 
 async def test_a_wrong_module_is_a_line_and_status_1():
