@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from loguru import logger
 
+from {{ cookiecutter.__package }}.runtime.logs.settings import RedactSettings
 from {{ cookiecutter.__package }}.runtime.settings import Identity
 from {{ cookiecutter.__package }}.runtime.traces import (
     TracesSettings,
@@ -195,6 +196,28 @@ def test_secrets_are_masked_on_the_way_out(collector):
     assert (sent["tags"]["password"], sent["tags"]["user"]) == ("[redacted]", "ann")
     assert "opensesame" not in str(sent)
     assert "swordfish" not in str(sent)
+
+
+JWT, CARD = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sig", "4111111111111111"
+
+
+def test_what_a_caller_chooses_is_masked_on_the_way_out(collector):
+    chosen, redact = TracesSettings(endpoint=collector.endpoint), RedactSettings(patterns=["c-1+"])
+    told = {
+        "url.path": f"/pay/{CARD}/of/c-11",
+        "url.full": f"http://shop/{JWT}",
+        "user_agent.original": f"{JWT} {'x' * 300}",
+        "http.request.header.x_tea": [CARD],
+        "http.route": "/pay/{card}",
+    }
+    with tracing(chosen, PRODUCTION, redact) as traces:
+        with span("called", **told):
+            pass
+        close(traces, 2)
+    (sent,) = collector.spans
+    assert [secret for secret in (JWT, CARD, "c-11") if secret in str(sent)] == []
+    assert sent["tags"]["url.path"] == "/pay/[redacted]/of/[redacted]"
+    assert sent["tags"]["http.route"] == "/pay/{card}"
 
 
 @traced

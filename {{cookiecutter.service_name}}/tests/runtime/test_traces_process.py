@@ -19,11 +19,11 @@ def when(line: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(line["@timestamp"])
 
 
-async def served(service: Service) -> Ports:
+async def served(service: Service, path: str = "/v1/orders", status: int = 200) -> Ports:
     """Wait for the service and ask it something."""
     ports = await service.ports()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
-        assert (await http.get("/v1/orders")).status_code == 200
+        assert (await http.get(path)).status_code == status
     return ports
 
 
@@ -76,6 +76,21 @@ async def test_a_provider_that_a_variable_names_does_not_take_the_place_of_ours(
             assert await service.exit_status() == 0
         assert {span["name"] for span in collector.spans} == {"GET /v1/orders", "Orders.list"}
     assert "OTEL_PYTHON_TRACER_PROVIDER" in (await service.logged("traces: set, but"))["message"]
+
+
+async def test_what_the_settings_of_logs_mask_is_masked_in_spans_too():
+    with Collector() as collector:
+        chosen = {
+            "traces__exporter": "zipkin",
+            "traces__endpoint": collector.endpoint,
+            "logs__redact__patterns": '["customer-[0-9]+"]',
+        }
+        async with started(**chosen) as service:
+            await served(service, "/v1/orders/customer-4711", 404)
+            service.terminate()
+            assert await service.exit_status() == 0
+        (span,) = collector.spans
+    assert span["tags"]["url.path"] == "/v1/orders/[redacted]"
 
 
 async def test_a_wrong_module_is_a_line_and_status_1():
