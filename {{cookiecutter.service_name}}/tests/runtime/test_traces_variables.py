@@ -128,6 +128,10 @@ WITHOUT_MEANING = [
     (ARG, "OTEL_TRACES_SAMPLER_ARG"),
     (ALWAYS | ARG, "OTEL_TRACES_SAMPLER_ARG"),
     ({"OTEL_SDK_DISABLED": "yes"}, "OTEL_SDK_DISABLED=yes"),
+    (
+        {"OTEL_SPAN_EVENT_COUNT_LIMIT": "1"},
+        "OTEL_SPAN_EVENT_COUNT_LIMIT (for spans of calls that are answered)",
+    ),
 ]
 
 
