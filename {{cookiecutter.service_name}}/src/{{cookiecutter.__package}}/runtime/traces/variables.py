@@ -1,6 +1,6 @@
 """OpenTelemetry's variables that tell how spans leave, and those that nobody here honours."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import StartupError
 from ..settings.opentelemetry import ENDPOINTS, RATIO_SAMPLERS, SAMPLERS
@@ -64,11 +64,9 @@ def not_honoured(variables: Mapping[str, str], exporter: str) -> list[str]:
     return [*unknown, *_without_meaning(variables), *_not_everywhere(set_ones)]
 
 
-def _not_everywhere(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        for prefix, where in NOT_EVERYWHERE.items():
-            if name.startswith(prefix):
-                yield f"{name} (for {where})"
+def _not_everywhere(names: Sequence[str]) -> Iterator[str]:
+    for prefix, where in NOT_EVERYWHERE.items():
+        yield from (f"{name} (for {where})" for name in names if name.startswith(prefix))
 
 
 def _without_meaning(variables: Mapping[str, str]) -> Iterator[str]:
