@@ -30,7 +30,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test test-peers test-backends screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format lock upgrade names clean moved
+.PHONY: help demo test test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are n
 test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backends in trouble
 	@tools/need.sh prometheus=prometheus
 	$(PYTEST) -m backends -v
+
+zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin
+	exec java -jar $(ZIPJAR)
 
 screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on the dashboard
 	@tools/need.sh chromium=chromium

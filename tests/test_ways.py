@@ -1,6 +1,7 @@
 """The ways to reach the template: a path with blanks, a clone, an abbreviation, cruft."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -54,3 +55,14 @@ def test_a_service_made_by_cruft_knows_where_it_came_from(tmp_path, repository, 
     made = json.loads((tmp_path / "order-book/.cruft.json").read_text())
     assert made["template"].endswith(str(repository))
     run(TOOLS / "cruft", "check", cwd=tmp_path / "order-book")
+
+
+def test_every_target_that_a_page_tells_to_make_exists():
+    pages = [TEMPLATE / "README.md", *TEMPLATE.glob("docs/*.md"), *TEMPLATE.glob("*/docs/*.md")]
+    commands = re.compile(r"(?:^ {4}|`)make ([a-z.][\w./-]*)", re.MULTILINE)
+    named = {target for page in pages for target in commands.findall(page.read_text())}
+    folders = (TEMPLATE, *TEMPLATE.glob("{{*"))
+    rules = "\n".join((folder / "Makefile").read_text() for folder in folders)
+    known = set(re.findall(r"^([\w./-]+):", rules, re.MULTILINE))
+    assert {"demo", "run"} <= named
+    assert named - known == set()

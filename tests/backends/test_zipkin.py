@@ -84,6 +84,23 @@ def test_a_failed_call_that_was_not_sampled_still_arrives(server: Zipkin, pair: 
     assert "error" in span["tags"]
 
 
+def test_a_slow_call_that_was_not_sampled_leaves_a_span_in_each_service(
+    server: Zipkin, pair: tuple[Path, Path]
+):
+    slow = settings(server.endpoint) | {"traces.sample_ratio": 0, "traces.keep_slower_than": "0s"}
+    with running(pair[0], slow) as called:
+        target = {"clients.order-book.target": f"localhost:{called.ports()['grpc']}"}
+        with running(pair[1], slow | target) as calling:
+            trace_id = ask_over_rest(calling.ports()["http"])
+            spans = server.trace(trace_id, lambda spans: len(spans) > len(METHODS))
+    (root,) = [span for span in spans if "parentId" not in span]
+    assert (service_of(root), root["name"]) == ("checkout", "post /v1/purchases")
+    others = {
+        (service_of(s), s["kind"], s["name"]) for s in spans if s.get("parentId") == root["id"]
+    }
+    assert others == {("order-book", "SERVER", method) for method in METHODS}
+
+
 def refused(port: int, quantity: int, status: int) -> str:
     """Try to buy, and return the id of the trace."""
     url = f"http://127.0.0.1:{port}/v1/purchases"

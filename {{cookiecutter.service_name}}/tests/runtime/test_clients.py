@@ -456,6 +456,23 @@ async def test_each_call_is_logged_and_louder_if_the_other_service_is_at_fault(p
     assert seen == [("DEBUG", "GetOrder"), ("DEBUG", "GET"), ("WARNING", "ListOrders")]
 
 
+async def test_observers_hear_of_a_stream_that_nobody_reads(fleet: Fleet, ports: Ports):
+    heard: asyncio.Queue[ClientCall] = asyncio.Queue()
+    settings = ClientSettings(target=f"localhost:{ports.grpc}")
+    async with bounded_channel(Outgoing("next", settings, [heard.put_nowait])) as channel:
+        stub = OrderServiceStub(channel)
+        refused = stub.WatchOrders(pb.WatchOrdersRequest(resume_token="nonsense"))
+        assert await soon(refused.code()) is grpc.StatusCode.INVALID_ARGUMENT
+        assert (await soon(heard.get())).code == "INVALID_ARGUMENT"
+        with pytest.raises(InvalidArgumentError):
+            await soon(refused.read())
+        watch = stub.WatchOrders(pb.WatchOrdersRequest())
+        await soon(watch.initial_metadata())
+        watch.cancel()
+        assert (await soon(heard.get())).code == "CANCELLED"
+        assert heard.empty()  # of each once
+
+
 @pytest.mark.parametrize("is_forwarded", [True, False])
 async def test_a_token_is_sent_on_only_if_the_settings_say_so(is_forwarded: bool):
     call = Call("grpc", "", "")

@@ -1,5 +1,7 @@
+import asyncio
 import json
 import logging
+import re
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,7 +12,8 @@ import pytest
 from loguru import logger
 
 from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
-from {{ cookiecutter.__package }}.runtime.logs import Logs, LogsSettings, logging_to
+from {{ cookiecutter.__package }}.runtime.logs import Logs, LogsSettings, logging_to, text
+from {{ cookiecutter.__package }}.runtime.logs.line import Line
 from {{ cookiecutter.__package }}.runtime.settings import Identity
 
 IDENTITY = Identity(name="tea", version="1.2.3", environment="test", instance="pod-1")
@@ -175,3 +178,42 @@ def test_people_read_aligned_text_in_which_nobody_can_forge_a_line(
     first, forged, second = capfd.readouterr().err.splitlines()
     assert first.index("first") == second.index("second")
     assert forged == "    INFO forged \\x1b[2J  sku=tea"
+
+
+async def fail() -> None:
+    raise ValueError("no tea")
+
+
+def test_people_see_the_frames_of_libraries_counted_and_programs_all_of_them(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    program = {"kind": "console", "stream": "stdout", "format": "json"}
+    with logs_to(sinks={"console": {"format": "text"}, "program": program}):
+        try:
+            asyncio.run(fail())
+        except ValueError:
+            logger.exception("failed")
+    written = capfd.readouterr()
+    told = re.sub(r"line \d+|\d+ frames", "#", written.err).splitlines()
+    assert "      … # of libraries" in told
+    assert told[-1] == "    ValueError: no tea"
+    assert "runners.py" not in written.err
+    assert "runners.py" in json.loads(written.out)["error.stack_trace"]
+
+
+def test_the_frames_of_an_installed_service_are_no_library_ones() -> None:
+    package = text.__name__.partition(".")[0]
+    line = Line(0, "ERROR", 40, "a", "failed")
+    for name, count in (("fastapi", 0), (package, 3)):
+        frame = f'  File "/app/lib/python3.11/site-packages/{name}/x.py", line 1, in x\n    x()\n'
+        line.stack, line.text = frame * 3 + '  File "/app/main.py", line 1, in main\n', None
+        assert text.as_text(line, False).decode().count("/x.py") == count
+
+
+def test_the_frame_of_a_library_that_raises_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    with logs_to(sinks={"console": {"format": "text"}}):
+        try:
+            json.loads("{")
+        except ValueError:
+            logger.exception("failed")
+    assert "in raw_decode" in capfd.readouterr().err

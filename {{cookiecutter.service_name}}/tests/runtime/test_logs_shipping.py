@@ -1,8 +1,9 @@
 import logging
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from loguru import logger
 from {{ cookiecutter.__package }}.runtime import logs
 from {{ cookiecutter.__package }}.runtime.errors import StartupError
 from {{ cookiecutter.__package }}.runtime.logs import Logs, LogsSettings, logging_to
+from {{ cookiecutter.__package }}.runtime.logs.disk import DiskOutbox
 from {{ cookiecutter.__package }}.runtime.settings import Identity
 
 IDENTITY = Identity(name="tea", version="1", environment="test", instance="pod-1")
@@ -159,6 +161,22 @@ def test_a_folder_that_another_process_queues_in_is_refused(
         second = shipping(protocol, collector.port, queue_dir=tmp_path)
         with pytest.raises(StartupError, match=r"^logs\.sinks\.away\.queue_dir: .*locked"):
             second.__enter__()
+
+
+@pytest.mark.parametrize("protocol", ["beats"], indirect=True)
+def test_a_disk_that_fails_for_a_moment_holds_up_what_waits_on_it(
+    collector: Collector, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, first = iter([sqlite3.OperationalError("disk I/O error")]), DiskOutbox.first
+
+    def failing(outbox: DiskOutbox, most: int) -> Sequence[bytes]:
+        for error in failures:
+            raise error
+        return first(outbox, most)
+
+    monkeypatch.setattr(DiskOutbox, "first", failing)
+    with shipping(protocol, collector.port, queue_dir=tmp_path):
+        assert collector.await_messages(log("kept"))
 
 
 @pytest.mark.parametrize("protocol", ["http"], indirect=True)

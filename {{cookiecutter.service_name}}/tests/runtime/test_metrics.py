@@ -1,6 +1,7 @@
 """What Prometheus reads on the management port, from the real service, with its own parser."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -25,6 +26,12 @@ HTTP = "http_server_request_duration_seconds"
 RPC = "rpc_server_call_duration_seconds"
 HTTP_CLIENT = "http_client_request_duration_seconds"
 RPC_CLIENT = "rpc_client_call_duration_seconds"
+SIZES = [  # of the client's side, and of the server's
+    ("http_client_request_body_size_bytes", "http_server_request_body_size_bytes"),
+    ("http_client_response_body_size_bytes", "http_server_response_body_size_bytes"),
+    ("rpc_client_call_sent_message_size_bytes", "rpc_server_call_received_message_size_bytes"),
+    ("rpc_client_call_received_message_size_bytes", "rpc_server_call_sent_message_size_bytes"),
+]
 METHOD = f"{OrderServiceStub.__module__.rpartition('.')[0]}.OrderService"
 Serving = Callable[..., Any]
 
@@ -106,8 +113,8 @@ async def test_what_a_caller_makes_up_is_one_series_each(ports, http, channel):
 async def test_sizes_of_messages_are_counted(ports, http):
     sent = await http.post("/v1/orders", json={"sku": "tea", "quantity": 1})
     found = await scraped(ports)
-    received = found.samples("http_server_request_received_body_size_bytes", "_sum")
-    answered = found.samples("http_server_request_sent_body_size_bytes", "_sum")
+    received = found.samples("http_server_request_body_size_bytes", "_sum")
+    answered = found.samples("http_server_response_body_size_bytes", "_sum")
     assert list(received.values()) == [len(sent.request.content)]
     assert list(answered.values()) == [len(sent.content)]
 
@@ -150,31 +157,49 @@ async def test_calls_are_not_measured_where_nobody_wants_it(serving: Serving, se
     assert "process_cpu_seconds" in found.families
 
 
-def calling(other: Ports, settings: Settings) -> Settings:
-    """Return settings with one service that is there, and one that is not."""
-    stock = ClientSettings(target=f"127.0.0.1:{other.grpc}", url=f"http://127.0.0.1:{other.http}")
+@pytest.fixture
+def calling(serving: Serving, ports: Ports, settings: Settings) -> Serving:
+    """A service that calls one that is there, and one that is not."""
+    stock = ClientSettings(target=f"127.0.0.1:{ports.grpc}", url=f"http://127.0.0.1:{ports.http}")
     away = ClientSettings(url="http://127.0.0.1:1", retries=ClientRetries(attempts=1))
-    return settings.model_copy(update={"clients": {"stock": stock, "away": away}})
+    chosen = settings.model_copy(update={"clients": {"stock": stock, "away": away}})
+
+    @asynccontextmanager
+    async def calling() -> AsyncIterator[tuple[Ports, Service]]:
+        kept: list[Service] = []
+
+        async def built(service: Service, settings: Settings) -> None:
+            kept.append(service)
+            await build(service, settings)
+
+        async with serving(chosen, built) as mine:
+            yield mine, kept[0]
+
+    return calling
 
 
-async def test_calls_to_other_services_are_counted(
-    serving: Serving, ports: Ports, settings: Settings
-):
-    kept: list[Service] = []
-
-    async def built(service: Service, settings: Settings) -> None:
-        kept.append(service)
-        await build(service, settings)
-
-    async with serving(calling(ports, settings), built) as mine:
-        stub = OrderServiceStub(kept[0].client("stock"))
+async def test_calls_to_other_services_are_counted(calling: Serving):
+    async with calling() as (mine, service):
+        stub = OrderServiceStub(service.client("stock"))
         await stub.ListOrders(pb.ListOrdersRequest())
-        await kept[0].http_client("stock").get("/v1/orders")
+        await service.http_client("stock").get("/v1/orders")
         with pytest.raises(UnavailableError):
-            await kept[0].http_client("away").get("/v1/orders")
+            await service.http_client("away").get("/v1/orders")
         found = await scraped(mine)
     assert found.counted(RPC_CLIENT) == {("stock", f"{METHOD}/ListOrders", "OK"): 1}
     assert found.counted(HTTP_CLIENT) == {
         ("stock", "", "GET", "200"): 1,
         ("away", "UNAVAILABLE", "GET", ""): 1,
     }
+
+
+async def test_both_sides_of_a_call_count_the_same_bytes(calling: Serving, ports: Ports):
+    async with calling() as (mine, service):
+        stub = OrderServiceStub(service.client("stock"))
+        await stub.CreateOrder(pb.CreateOrderRequest(sku="tea", quantity=1))
+        await service.http_client("stock").post("/v1/orders", json={"sku": "tea", "quantity": 1})
+        ours, theirs = await scraped(mine), await scraped(ports)
+    for sent, received in SIZES:
+        (size,) = ours.samples(sent, "_sum").values()
+        assert [size] == list(theirs.samples(received, "_sum").values())
+        assert size > 0

@@ -18,7 +18,11 @@ from pydantic import ValidationError
 
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
-from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
+from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
+    OrderServiceServicer,
+    OrderServiceStub,
+    add_OrderServiceServicer_to_server,
+)
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings
 from {{ cookiecutter.__package }}.runtime.clients.channel import options as channel_options
 from {{ cookiecutter.__package }}.runtime.clients.connect import connect
@@ -130,6 +134,81 @@ async def test_every_status_comes_with_its_trace_and_its_request(
         (told["x-trace-id"], "order-4711", code)
     ]
     assert told["x-request-id"] == "order-4711"
+
+
+class Uploads(OrderServiceServicer):
+    """Takes uploads, and tells which it believes to be complete."""
+
+    client: grpc.aio.Channel
+
+    def __init__(self) -> None:
+        self.begun, self.ended, self.are_complete = asyncio.Event(), asyncio.Event(), False
+        vars(self).update(ImportOrders=self.take, QuoteOrders=self.reply)
+
+    async def take(self, requests: AsyncIterator[Any], context: object) -> pb.ImportOrdersResponse:
+        async for _ in self.seen(requests):
+            pass
+        return pb.ImportOrdersResponse()
+
+    async def reply(
+        self, requests: AsyncIterator[Any], context: object
+    ) -> AsyncIterator[pb.QuoteOrdersResponse]:
+        async for _ in self.seen(requests):
+            yield pb.QuoteOrdersResponse()
+
+    async def seen(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        try:
+            async for request in requests:
+                self.begun.set()
+                yield request
+            self.are_complete = True
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+async def uploads(serving: Callable[..., Any], settings: Settings) -> AsyncIterator[Uploads]:
+    uploads = Uploads()
+
+    async def built(service: Any, settings: Settings) -> None:
+        service.rpc.add(add_OrderServiceServicer_to_server, uploads)
+
+    async with serving(settings, built) as ports, channel(ports) as uploads.client:
+        yield uploads
+
+
+async def orders(kind: type[Any], *, are_all: bool) -> AsyncIterator[Any]:
+    """Yield one request, and if that is not all never end."""
+    yield kind(sku="tea", quantity=1)
+    if not are_all:
+        await asyncio.Event().wait()
+
+
+async def import_orders(stub: Any, seconds: float | None, **more: Any) -> None:
+    await stub.ImportOrders(orders(pb.ImportOrdersRequest, **more), timeout=seconds)
+
+
+async def quote_orders(stub: Any, seconds: float | None, **more: Any) -> None:
+    async for _ in stub.QuoteOrders(orders(pb.QuoteOrdersRequest, **more), timeout=seconds):
+        pass
+
+
+@pytest.mark.parametrize("upload", [import_orders, quote_orders])
+@pytest.mark.parametrize("code", ["OK", "CANCELLED", "DEADLINE_EXCEEDED"])
+async def test_requests_that_were_broken_off_do_not_look_complete(
+    uploads: Uploads, calls: list[Any], upload: Any, code: str
+):
+    seconds = 0.2 if code == "DEADLINE_EXCEEDED" else None
+    stub = OrderServiceStub(uploads.client)
+    uploading = asyncio.create_task(upload(stub, seconds, are_all=code == "OK"))
+    await uploads.begun.wait()
+    if code == "CANCELLED":
+        uploading.cancel()
+    with suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+        await uploading
+    await uploads.ended.wait()
+    assert uploads.are_complete is (code == "OK")
+    assert [ended.code for ended in calls] == [code]
 
 
 @pytest.mark.parametrize("compression", ["gzip", "deflate"])

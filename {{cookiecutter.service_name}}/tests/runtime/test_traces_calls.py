@@ -198,11 +198,22 @@ async def test_a_call_that_is_cut_off_tells_its_status(failing, collector, call,
     assert span["tags"][key] == span["tags"]["error.type"].replace("504", status) == status
 
 
-async def test_a_call_that_nobody_waits_for_any_more_leaves_its_span(failing, collector):
-    waiting = asyncio.create_task(hang_over_grpc(failing, "01"))
-    await asyncio.sleep(0.02)
-    waiting.cancel()
-    (span,) = await server_spans(collector, 1)
+async def test_a_call_that_nobody_waits_for_any_more_leaves_its_span(serving, settings, collector):
+    begun = asyncio.Event()
+
+    async def hold(*_: object) -> None:
+        begun.set()
+        await hang()
+
+    async def built(service: Service, settings: Settings) -> None:
+        vars(servicer := OrderServiceServicer()).update(DeleteOrder=hold)
+        service.rpc.add(add_OrderServiceServicer_to_server, servicer)
+
+    async with serving(settings, built) as ports:
+        waiting = asyncio.create_task(hang_over_grpc(ports, "01"))
+        await begun.wait()
+        waiting.cancel()
+        (span,) = await server_spans(collector, 1)
     assert span["tags"]["rpc.response.status_code"] == "CANCELLED"
     assert "error" not in span["tags"]
 

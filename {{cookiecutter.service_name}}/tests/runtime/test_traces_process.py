@@ -7,22 +7,23 @@ from typing import Any
 import httpx
 import pytest
 
+from {{ cookiecutter.__package }}.orders.domain import Orders
 from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.traces.export.http import TIMEOUT_S
 
 from collector import Collector
-from process import Service, started
+from process import Service, executed, started
 
 
 def when(line: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(line["@timestamp"])
 
 
-async def served(service: Service) -> Ports:
+async def served(service: Service, path: str = "/v1/orders", status: int = 200) -> Ports:
     """Wait for the service and ask it something."""
     ports = await service.ports()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
-        assert (await http.get("/v1/orders")).status_code == 200
+        assert (await http.get(path)).status_code == status
     return ports
 
 
@@ -58,6 +59,38 @@ async def test_the_terminal_shows_each_trace(monkeypatch):
     assert title.startswith("trace ")
     assert branches[0].startswith("└─ GET /v1/orders  ")
     assert branches[0].endswith("server 200")
+
+
+@pytest.mark.parametrize("name", ["sdk_tracer_provider", "no-such-provider"])
+async def test_a_provider_that_a_variable_names_does_not_take_the_place_of_ours(monkeypatch, name):
+    monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", name)
+    with Collector() as collector:
+        chosen = {
+            "traces__exporter": "zipkin",
+            "traces__endpoint": collector.endpoint,
+            "traces__functions": f'["{Orders.__module__}"]',
+        }
+        async with started(start=executed, **chosen) as service:
+            await served(service)
+            service.terminate()
+            assert await service.exit_status() == 0
+        assert {span["name"] for span in collector.spans} == {"GET /v1/orders", "Orders.list"}
+    assert "OTEL_PYTHON_TRACER_PROVIDER" in (await service.logged("traces: set, but"))["message"]
+
+
+async def test_what_the_settings_of_logs_mask_is_masked_in_spans_too():
+    with Collector() as collector:
+        chosen = {
+            "traces__exporter": "zipkin",
+            "traces__endpoint": collector.endpoint,
+            "logs__redact__patterns": '["customer-[0-9]+"]',
+        }
+        async with started(**chosen) as service:
+            await served(service, "/v1/orders/customer-4711", 404)
+            service.terminate()
+            assert await service.exit_status() == 0
+        (span,) = collector.spans
+    assert span["tags"]["url.path"] == "/v1/orders/[redacted]"
 
 
 async def test_a_wrong_module_is_a_line_and_status_1():

@@ -123,6 +123,36 @@ def test_what_is_not_honoured_is_named_at_the_start(monkeypatch, lines):
     assert "secret" not in line
 
 
+ALWAYS, ARG = {"OTEL_TRACES_SAMPLER": "always_on"}, {"OTEL_TRACES_SAMPLER_ARG": "0.5"}
+WITHOUT_MEANING = [
+    (ARG, "OTEL_TRACES_SAMPLER_ARG"),
+    (ALWAYS | ARG, "OTEL_TRACES_SAMPLER_ARG"),
+    ({"OTEL_SDK_DISABLED": "yes"}, "OTEL_SDK_DISABLED=yes"),
+    (
+        {"OTEL_SPAN_EVENT_COUNT_LIMIT": "1"},
+        "OTEL_SPAN_EVENT_COUNT_LIMIT (for spans of calls that are answered)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("variables", "named"), WITHOUT_MEANING)
+def test_what_says_nothing_as_it_is_is_named_too(monkeypatch, lines, variables, named):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with tracing(NOWHERE, IDENTITY):
+        pass
+    assert lines == [f"traces: set, but without effect here: {named}\n"]
+
+
+def test_what_says_something_is_not_named(monkeypatch, lines):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "False")
+    with tracing(NOWHERE, IDENTITY):
+        pass
+    assert lines == []
+
+
 def test_bounds_of_the_queue_are_honoured(monkeypatch, lines):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")

@@ -13,7 +13,8 @@ class ClientCall:
 
     `client` is the name in the settings, `method` is HTTP's or gRPC's `package.Service/Method`,
     `code` is from google/rpc/code.proto for both transports, `status` is HTTP's, 0 for gRPC or
-    where no answer came. `timeout_s` is how long the call might take.
+    where no answer came. `timeout_s` is how long the call might take. The bytes are those of all
+    messages of gRPC, or of all bodies of HTTP, where a call that is tried again has several.
     """
 
     client: str
@@ -25,6 +26,16 @@ class ClientCall:
     code: str = "OK"
     started_ns: int = field(default_factory=time.perf_counter_ns)
     duration_ns: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+    def has_received(self, size: int) -> None:
+        """Count what has come, in bytes."""
+        self.received_bytes += size
+
+    def has_sent(self, size: int) -> None:
+        """Count what was handed on, in bytes."""
+        self.sent_bytes += size
 
 
 ClientObserver = Callable[[ClientCall], None]

@@ -1,8 +1,8 @@
 """The HTTP client of one other service: deadline, request id, retries, observers, errors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,14 +14,14 @@ from ..faults import MEDIA_TYPE, code_of
 from ..traces.http_client import instrument
 from .call import ClientCall
 from .http2 import Http2Transport
-from .outgoing import Outgoing
+from .http_bodies import CALL, CountingTransport, Streamed
+from .outgoing import Outgoing, noted
 from .remote_errors import code_in, from_problem, neutral, read_problem
 from .settings import ClientTls
 from .tls import ssl_context
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 AWAY = frozenset({502, 503, 504})
-InTime = Callable[[], AbstractAsyncContextManager[None]]
 SMALLEST_MS, LARGEST_MS = 1, 99_999_999  # what fits into grpc-timeout
 
 
@@ -41,7 +41,7 @@ class HttpClient(httpx.AsyncClient):
     def __init__(self, outgoing: Outgoing) -> None:
         super().__init__(
             base_url=outgoing.settings.url,
-            transport=_transport(outgoing),
+            transport=CountingTransport(_transport(outgoing)),
             timeout=None,  # ours is for the whole call
             trust_env=False,
         )
@@ -50,21 +50,27 @@ class HttpClient(httpx.AsyncClient):
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
     ) -> httpx.Response:
-        wished_s = request.extensions.pop("timeout", {}).get("read")
-        call = self._outgoing.open("http", request.method, wished_s, is_stream=stream)
+        call = self._open(request, is_stream=stream)
         in_time = partial(_bounded, call, asyncio.get_running_loop().time() + call.timeout_s)
-        for name, value in self._outgoing.headers().items():
-            request.headers.setdefault(name, value)  # what the code that calls says, goes first
-        milliseconds = min(max(int(call.timeout_s * 1000), SMALLEST_MS), LARGEST_MS)
-        request.headers["grpc-timeout"] = f"{milliseconds}m"
-        with self._outgoing.observed(call):
+        with ExitStack() as ending:
+            ending.enter_context(self._outgoing.observed(call))
             async with in_time():
                 response = await self._attempts(request, stream=stream, **options)
                 call.status, call.code = response.status_code, code_of(response.status_code)
                 await self._raise_problem(call, response)
-        if stream and isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _Rest(response.stream, in_time)
+            if not response.is_closed:  # its body is still to come
+                response.stream = Streamed(response.stream, in_time, ending.pop_all().close)
         return response
+
+    def _open(self, request: httpx.Request, *, is_stream: bool) -> ClientCall:
+        wished_s = request.extensions.get("timeout", {}).get("read")
+        call = self._outgoing.open("http", request.method, wished_s, is_stream=is_stream)
+        for name, value in self._outgoing.headers().items():
+            request.headers.setdefault(name, value)  # what the code that calls says, goes first
+        milliseconds = min(max(int(call.timeout_s * 1000), SMALLEST_MS), LARGEST_MS)
+        request.headers["grpc-timeout"] = f"{milliseconds}m"
+        request.extensions = {**request.extensions, CALL: call, "timeout": {}}
+        return call
 
     async def _attempts(self, request: httpx.Request, **options: Any) -> httpx.Response:
         retries = self._outgoing.settings.retries
@@ -96,30 +102,18 @@ class HttpClient(httpx.AsyncClient):
             raise from_problem(problem, call.code, self._outgoing.name)
 
 
-class _Rest(httpx.AsyncByteStream):
-    """The rest of an answer that is read part by part, within the time of its call."""
-
-    def __init__(self, parts: httpx.AsyncByteStream, in_time: InTime) -> None:
-        self._parts, self._in_time = parts, in_time
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = aiter(self._parts)
-        while True:
-            async with self._in_time():
-                part = await anext(parts, None)
-            if part is None:
-                return
-            yield part
-
-    async def aclose(self) -> None:
-        await self._parts.aclose()
-
-
 @asynccontextmanager
 async def _bounded(call: ClientCall, until: float) -> AsyncIterator[None]:
-    try:
+    with noted(call), _translated(call):
         async with asyncio.timeout_at(until):
             yield
+
+
+@contextmanager
+def _translated(call: ClientCall) -> Iterator[None]:
+    """Raise ServiceError for what httpx raises."""
+    try:
+        yield
     except (TimeoutError, httpx.TimeoutException) as error:
         raise neutral(DeadlineExceededError, call.client) from error
     except httpx.TransportError as error:

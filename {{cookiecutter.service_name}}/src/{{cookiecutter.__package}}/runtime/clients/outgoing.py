@@ -59,13 +59,21 @@ class Outgoing:
     def observed(self, call: ClientCall) -> Iterator[None]:
         """Note how `call` ends, and tell the observers."""
         try:
-            yield
-        except BaseException as error:
-            if call.code == "OK":
-                call.code = _code(error)
-            raise
+            with noted(call):
+                yield
         finally:
             tell(self._observers, call)
+
+
+@contextmanager
+def noted(call: ClientCall) -> Iterator[None]:
+    """Note what makes `call` fail, for whoever is told later that it has ended."""
+    try:
+        yield
+    except BaseException as error:
+        if call.code == "OK":
+            call.code = _code(error)
+        raise
 
 
 def _within_incoming(seconds: float) -> float:

@@ -17,8 +17,6 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from ..calls.call import current
 from .outgoing import Outgoing
 
-_tracer = trace.get_tracer("runtime.clients")
-
 
 def rpc_spans(outgoing: Outgoing) -> list[ClientInterceptor]:
     """Return an interceptor for each kind of method; they belong next to the wire, so last."""
@@ -32,6 +30,7 @@ def rpc_spans(outgoing: Outgoing) -> list[ClientInterceptor]:
 class _Spans:
     def __init__(self, peer: dict[str, str | int]) -> None:
         self._peer = peer
+        self._tracer = trace.get_tracer("runtime.clients")
 
     async def _call(self, continuation: Any, details: Any, request: Any) -> Any:
         span = self._start(details)
@@ -50,15 +49,20 @@ class _Spans:
         name = details.method.decode() if isinstance(details.method, bytes) else details.method
         method = name.lstrip("/")
         known = {"rpc.system.name": "grpc", "rpc.method": method, **self._peer}
-        return _tracer.start_span(method, kind=SpanKind.CLIENT, attributes=known)
+        return self._tracer.start_span(method, kind=SpanKind.CLIENT, attributes=known)
 
 
-def _end_with(span: Span, call: Any) -> None:
-    """End the span with the status of a call that has ended, so that nothing is waited for."""
+def code_of(call: Any) -> str:
+    """Return the status of a call that has ended, for which nothing has to be waited."""
     try:
         call.code().send(None)
     except StopIteration as known:
-        _end(span, known.value.name)
+        return str(known.value.name)
+    return grpc.StatusCode.UNKNOWN.name
+
+
+def _end_with(span: Span, call: Any) -> None:
+    _end(span, code_of(call))
 
 
 def _end(span: Span, code: str) -> None:

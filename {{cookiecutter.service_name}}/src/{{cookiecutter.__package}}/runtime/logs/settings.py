@@ -56,7 +56,7 @@ class LogsSettings(Section):
     levels: dict[str, Level] = Field(default_factory=dict)
     """Levels of single loggers and of those below them; `access` is the line of each call."""
     redact: RedactSettings = RedactSettings()
-    """Secrets that must not be logged."""
+    """Secrets that must not be logged, nor be in spans."""
     capture_stderr: bool = True
     """Whether lines that gRPC's C core writes to stderr become records of `grpc.core`; false leaves
     stderr alone, and with it the last words of C code that aborts the process."""

@@ -50,15 +50,19 @@ class Shipper:
 
     def _run(self) -> None:
         while self._outbox.wait():
-            batch = self._outbox.first(1 if self._singly else MOST_AT_ONCE)
             try:
-                self._transport.send(batch)
-                self._taken(batch)
-            except RefusedError as error:
-                self._refused(batch, error)
-            except Exception as error:  # whatever it was, the lines are still there
+                self._send(self._outbox.first(1 if self._singly else MOST_AT_ONCE))
+            except Exception as error:  # whatever it was, a disk too, the lines are still there
                 self._failed(error)
         self._transport.close()
+
+    def _send(self, batch: Sequence[bytes]) -> None:
+        try:
+            self._transport.send(batch)
+        except RefusedError as error:
+            self._refused(batch, error)
+        else:
+            self._taken(batch)
 
     def _taken(self, batch: Sequence[bytes]) -> None:
         self._outbox.forget(len(batch))

@@ -21,6 +21,12 @@ LOGGER_WIDTH = 24
 # Control characters in a message could repaint the terminal, a line's end in it forge a line.
 CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 FRAME = re.compile(r'^(\s*)File "(.+?)", line (\d+), in (.+)$', re.MULTILINE)
+# Three frames or more that lead from one place of interest to the next; the last one of all stays.
+OURS = re.escape(__name__.partition(".")[0])  # a service may be installed beside its libraries
+INSTALLED = rf"/(?:site-packages/(?!{OURS}/)|lib/python3\.\d+/(?!site-packages/))"
+LIBRARIES = re.compile(
+    rf'(?:^  File ".*{INSTALLED}.*\n(?:^    .*\n)*){{3,}}(?=  File ")', re.MULTILINE
+)
 RAISED = re.compile(
     r"^([\s|+]*)([\w.]+(?:Error|Exception|Group|Exit|Interrupt|Warning)\b)", re.MULTILINE
 )
@@ -82,7 +88,13 @@ def _details(line: Line) -> Mapping[str, str]:
 
 
 def _indented(stack: str) -> str:
-    return re.sub("^(?=.)", "    ", _visible(stack), flags=re.MULTILINE)
+    short = LIBRARIES.sub(_counted, stack)
+    return re.sub("^(?=.)", "    ", _visible(short), flags=re.MULTILINE)
+
+
+def _counted(frames: re.Match[str]) -> str:
+    count = len(re.findall('^  File "', frames[0], re.MULTILINE))
+    return f"  … {count} frames of libraries\n"
 
 
 def _painted(stack: str) -> str:

@@ -39,13 +39,6 @@ class Histogram:
         self._bounds, self._unit = tuple(sorted(bounds)), unit
         self._series: dict[Key, Series] = {}
 
-    def observe(self, key: Key, value: int) -> None:
-        """Count `value` under the values of the labels."""
-        series = self._series.get(key) or self.series(key)
-        series.latest.append(value)
-        if len(series.latest) >= MANY:
-            series.count()
-
     def series(self, key: Key) -> Series:
         """Return what has these labels."""
         return self._series.setdefault(key, Series(self._bounds))

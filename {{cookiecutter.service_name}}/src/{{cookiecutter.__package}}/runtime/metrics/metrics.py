@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPMethod
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -22,11 +22,34 @@ HTTP = ("http_request_method", "http_route", "http_response_status_code")
 RPC = ("rpc_method", "rpc_response_status_code")
 HTTP_CLIENT = ("client", "http_request_method", "http_response_status_code", "error_type")
 RPC_CLIENT = ("client", *RPC)
-SERVER_TEXT = "Time until a call had ended."
-CLIENT_TEXT = "Time until a call to another service had ended, its repetitions included."
+# Of the duration, of what is received and of what is sent. OpenTelemetry has given up its names
+# for the sizes of RPC, so these are ours.
+HTTP_SERVER_NAMES = (
+    "http_server_request_duration_seconds",
+    "http_server_request_body_size_bytes",
+    "http_server_response_body_size_bytes",
+)
+HTTP_CLIENT_NAMES = (
+    "http_client_request_duration_seconds",
+    "http_client_response_body_size_bytes",
+    "http_client_request_body_size_bytes",
+)
+RPC_SERVER_NAMES = (
+    "rpc_server_call_duration_seconds",
+    "rpc_server_call_received_message_size_bytes",
+    "rpc_server_call_sent_message_size_bytes",
+)
+RPC_CLIENT_NAMES = (
+    "rpc_client_call_duration_seconds",
+    "rpc_client_call_received_message_size_bytes",
+    "rpc_client_call_sent_message_size_bytes",
+)
 
-Told = tuple[str, str | None, int | str]  # of a call: method, route, status or code
+Names = tuple[str, str, str]
+Told = tuple[str | int | None, ...]  # what the labels follow from
 Counts = Callable[[], Mapping[str, int]]
+
+AnyCall = TypeVar("AnyCall", Call, ClientCall)
 
 
 class Readings(NamedTuple):
@@ -43,29 +66,26 @@ class Metrics(Collector):
     def __init__(self, settings: MetricsSettings, readings: Readings) -> None:
         bounds = [int(bucket.total_seconds() * NANOSECONDS) for bucket in settings.buckets]
         self._readings, self.lag = readings, LoopLag()
-        self._http = _Sides("http_server_request", "body", HTTP, bounds)
-        self._rpc = _Sides("rpc_server_call", "message", RPC, bounds)
-        name = "http_client_request_duration_seconds"
-        self._http_client = Histogram(name, CLIENT_TEXT, HTTP_CLIENT, bounds, NANOSECONDS)
-        name = "rpc_client_call_duration_seconds"
-        self._rpc_client = Histogram(name, CLIENT_TEXT, RPC_CLIENT, bounds, NANOSECONDS)
+        self._http = _Sides(HTTP_SERVER_NAMES, HTTP, _http_labels, bounds)
+        self._rpc = _Sides(RPC_SERVER_NAMES, RPC, _rpc_labels, bounds)
+        self._http_client = _Sides(HTTP_CLIENT_NAMES, HTTP_CLIENT, _http_client_labels, bounds)
+        self._rpc_client = _Sides(RPC_CLIENT_NAMES, RPC_CLIENT, _rpc_client_labels, bounds)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     def observe(self, call: Call) -> None:
         """Count a call that has ended; an observer of calls."""
         if call.transport == "grpc":
-            self._rpc.observe((call.method, None, call.code), _rpc_labels, call)
+            self._rpc.observe((call.method, None, call.code), call)
         else:
-            self._http.observe((call.method, call.route, call.status), _http_labels, call)
+            self._http.observe((call.method, call.route, call.status), call)
 
     def observe_client(self, call: ClientCall) -> None:
         """Count a call to another service; a ClientObserver."""
         if call.transport == "grpc":
-            self._rpc_client.observe((call.client, call.method, call.code), call.duration_ns)
-            return
-        answer = (str(call.status), "") if call.status else ("", call.code)
-        self._http_client.observe((call.client, _known(call.method), *answer), call.duration_ns)
+            self._rpc_client.observe((call.client, call.method, call.code), call)
+        else:
+            self._http_client.observe((call.client, call.method, call.status, call.code), call)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, what the service counts itself included."""
@@ -75,8 +95,8 @@ class Metrics(Collector):
         """Yield what was observed; called by the registry."""
         yield from self._http.collect()
         yield from self._rpc.collect()
-        yield self._http_client.collect()
-        yield self._rpc_client.collect()
+        yield from self._http_client.collect()
+        yield from self._rpc_client.collect()
         yield self._running()
         yield self._dropped_lines()
         text = "Spans that never reached the backend."
@@ -110,21 +130,33 @@ def _rpc_labels(call: Call) -> Key:
     return call.method, call.code
 
 
-class _Sides:
+def _http_client_labels(call: ClientCall) -> Key:
+    answer = (str(call.status), "") if call.status else ("", call.code)
+    return call.client, _known(call.method), *answer
+
+
+def _rpc_client_labels(call: ClientCall) -> Key:
+    return call.client, call.method, call.code
+
+
+class _Sides(Generic[AnyCall]):
     """Duration and both sizes of the calls of one transport, found by one look for all three."""
 
-    def __init__(self, name: str, part: str, labels: tuple[str, ...], bounds: list[int]) -> None:
-        sizes = f"{part}_size_bytes"
+    def __init__(
+        self, names: Names, labels: Key, labels_of: Callable[[AnyCall], Key], bounds: list[int]
+    ) -> None:
+        self._labels_of: Callable[[AnyCall], Key] = labels_of
         self._found: dict[Told, tuple[Series, ...]] = {}
+        duration, received, sent = names
         self._all = (
-            Histogram(f"{name}_duration_seconds", SERVER_TEXT, labels, bounds, NANOSECONDS),
-            Histogram(f"{name}_received_{sizes}", "Bytes that a call received.", labels, SIZES, 1),
-            Histogram(f"{name}_sent_{sizes}", "Bytes that a call sent.", labels, SIZES, 1),
+            Histogram(duration, "Time until a call had ended.", labels, bounds, NANOSECONDS),
+            Histogram(received, "Bytes that a call received.", labels, SIZES, 1),
+            Histogram(sent, "Bytes that a call sent.", labels, SIZES, 1),
         )
 
-    def observe(self, told: Told, labels_of: Callable[[Call], Key], call: Call) -> None:
+    def observe(self, told: Told, call: AnyCall) -> None:
         """Count `call`, whose labels follow from what is `told` of it."""
-        duration, received, sent = self._found.get(told) or self._find(told, labels_of(call))
+        duration, received, sent = self._found.get(told) or self._find(told, call)
         duration.latest.append(call.duration_ns)
         received.latest.append(call.received_bytes)
         sent.latest.append(call.sent_bytes)
@@ -132,7 +164,8 @@ class _Sides:
             for series in (duration, received, sent):
                 series.count()
 
-    def _find(self, told: Told, labels: Key) -> tuple[Series, ...]:
+    def _find(self, told: Told, call: AnyCall) -> tuple[Series, ...]:
+        labels = self._labels_of(call)
         series = tuple(each.series(labels) for each in self._all)
         if OTHER not in labels:  # else a caller would choose how much is remembered
             self._found[told] = series

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..faults import refusal
-from .body import LENGTH, Body, unread, too_large
+from .body import LENGTH, Body, too_large, unread
 from .settings import HttpLimits
 
 CODING = b"transfer-encoding"

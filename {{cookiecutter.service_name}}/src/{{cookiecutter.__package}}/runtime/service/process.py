@@ -24,8 +24,11 @@ Build = Callable[[Service, Settings], Awaitable[None]]
 def run(settings: Settings, build: Build[Settings]) -> int:
     """Serve until SIGINT or SIGTERM and return 0; raises StartupError or DiedError."""
     allow_many_files()
-    identity, waits = settings.service, settings.lifecycle
-    with logging_to(settings.logs, identity) as logs, tracing(settings.traces, identity) as spans:
+    identity, waits, redact = settings.service, settings.lifecycle, settings.logs.redact
+    with (
+        logging_to(settings.logs, identity) as logs,
+        tracing(settings.traces, identity, redact) as spans,
+    ):
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             failure = runner.run(_served(settings, build, logs, spans))
         logs.flush(waits.flush.total_seconds())

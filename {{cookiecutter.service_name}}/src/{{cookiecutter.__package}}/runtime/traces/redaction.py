@@ -1,6 +1,7 @@
 """Secrets in spans: masked on the way out, in the thread that sends, by the rules of the logs."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -22,11 +23,18 @@ CONVENTIONAL = (
 )
 
 
+# Of these a caller chooses what is in them; the same ones come often.
+CHOSEN = ("url.path", "url.full", "user_agent.original")
+HEADERS = ("http.request.header.", "http.response.header.")  # recorded if a variable names them
+LONGEST_KEPT = 256  # characters of a text that is remembered
+
+
 class Redaction:
     """Returns spans without secrets."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+        self._kept = lru_cache(maxsize=1024)(redactor.text)
 
     def redacted(self, span: ReadableSpan) -> ReadableSpan:
         """Return `span` with its secrets masked."""
@@ -51,5 +59,13 @@ class Redaction:
         return Event(event.name, self._fields(event.attributes or {}), event.timestamp)
 
     def _fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        doubtful = {key: fields[key] for key in fields if not key.startswith(CONVENTIONAL)}
-        return dict(fields) | (self._redactor.fields(doubtful) if doubtful else {})
+        doubtful = {
+            key: fields[key]
+            for key in fields
+            if not key.startswith(CONVENTIONAL) or key.startswith(HEADERS)
+        }
+        chosen = {key: self._text(fields[key]) for key in CHOSEN if key in fields}
+        return {**fields, **(self._redactor.fields(doubtful) if doubtful else {}), **chosen}
+
+    def _text(self, text: str) -> str:
+        return self._kept(text) if len(text) <= LONGEST_KEPT else self._redactor.text(text)

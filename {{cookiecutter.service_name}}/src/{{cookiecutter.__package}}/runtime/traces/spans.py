@@ -9,10 +9,11 @@ from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from ..calls.call import current
 from ..errors import ServiceError
+from .in_force import ProviderInForce
 from .server_attributes import FIRST_SERVER_ERROR
 from .server_span import record_first
 
-_tracer = trace.get_tracer("runtime.traces")
+_tracer = ProviderInForce().get_tracer("runtime.traces")
 
 
 def is_traced() -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from loguru import logger
 from opentelemetry import context as otel
 from opentelemetry.context import Context
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
@@ -140,10 +141,11 @@ def tracing(
     settings: TracesSettings, identity: Identity, redact: RedactSettings | None = None
 ) -> Iterator[Tracing]:
     """Make the spans of this process ours until the end; raises StartupError."""
-    redaction = Redaction(Redactor(redact or RedactSettings()))
-    outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
     if names := not_honoured(os.environ, settings.exporter):
         logger.warning("traces: set, but without effect here: {}", ", ".join(names))
+    os.environ.pop(OTEL_PYTHON_TRACER_PROVIDER, None)  # or it is set when somebody asks for ours
+    redaction = Redaction(Redactor(redact or RedactSettings()))
+    outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
     ours = Tracing(settings, resource_of(identity), outbox)
     before = get_global_textmap()
     set_global_textmap(ours.propagator)

@@ -1,6 +1,6 @@
 """OpenTelemetry's variables that tell how spans leave, and those that nobody here honours."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import StartupError
 from ..settings.opentelemetry import ENDPOINTS, RATIO_SAMPLERS, SAMPLERS
@@ -31,6 +31,14 @@ READ_BY_PACKAGES = (
     "OTEL_SEMCONV_STABILITY_OPT_IN",
     "OTEL_SPAN_",
 )
+# Of those, the ones that do not reach what we write ourselves: the span of a call that is answered.
+NOT_EVERYWHERE = {
+    "OTEL_ATTRIBUTE_": "spans of calls that are answered",
+    "OTEL_EVENT_ATTRIBUTE_": "spans of calls that are answered",
+    "OTEL_LINK_ATTRIBUTE_": "spans of calls that are answered",
+    "OTEL_SPAN_": "spans of calls that are answered",
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_": "calls that were not sampled",
+}
 READ_BY_OTLP = tuple(
     f"OTEL_EXPORTER_OTLP_{signal}{what}"
     for signal in ("", "TRACES_")
@@ -53,13 +61,24 @@ def not_honoured(variables: Mapping[str, str], exporter: str) -> list[str]:
     packages = READ_BY_PACKAGES + (READ_BY_OTLP if exporter == "otlp" else ())
     set_ones = sorted(name for name in variables if name.startswith("OTEL_"))
     unknown = [n for n in set_ones if n not in honoured and not n.startswith(packages)]
-    return [*unknown, *_unknown_samplers(variables)]
+    return [*unknown, *_without_meaning(variables), *_not_everywhere(set_ones)]
 
 
-def _unknown_samplers(variables: Mapping[str, str]) -> Iterator[str]:
+def _not_everywhere(names: Sequence[str]) -> Iterator[str]:
+    for prefix, where in NOT_EVERYWHERE.items():
+        yield from (f"{name} (for {where})" for name in names if name.startswith(prefix))
+
+
+def _without_meaning(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the honoured ones that say nothing as they are."""
     sampler = variables.get("OTEL_TRACES_SAMPLER", "").strip()
     if sampler and sampler not in {*SAMPLERS, *RATIO_SAMPLERS}:
         yield f"OTEL_TRACES_SAMPLER={sampler}"
+    if variables.get("OTEL_TRACES_SAMPLER_ARG") and sampler not in RATIO_SAMPLERS:
+        yield "OTEL_TRACES_SAMPLER_ARG"
+    disabled = variables.get("OTEL_SDK_DISABLED", "").strip()
+    if disabled.lower() not in {"", "true", "false"}:
+        yield f"OTEL_SDK_DISABLED={disabled}"
 
 
 def _number(variables: Mapping[str, str], name: str, usual: int) -> int:

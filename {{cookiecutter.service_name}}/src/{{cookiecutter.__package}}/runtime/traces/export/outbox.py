@@ -52,7 +52,7 @@ class Outbox(SpanProcessor):
         self._exporting, self._report = way
         self._redaction, self._bounds = redaction, bounds
         self._queue: deque[ReadableSpan] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # each span is in the queue, under way or lost, never two
         self._wake, self._closing = threading.Event(), threading.Event()
         self._give_up_at, self._under_way = float("inf"), 0
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
@@ -79,7 +79,9 @@ class Outbox(SpanProcessor):
 
     def give_up(self) -> None:
         """Count what is still here as lost, also what a backend has and does not answer."""
-        self._report.ended(len(self._queue) + self._under_way)
+        with self._lock:
+            lost = self._report.lost + len(self._queue) + self._under_way
+        self._report.ended(lost)
 
     def shutdown(self) -> None:
         self.close(0)
@@ -109,35 +111,31 @@ class Outbox(SpanProcessor):
 
     def _send(self, batch: list[ReadableSpan]) -> bool:
         """Return whether to go on with the next ones."""
-        self._under_way = len(batch)
         try:
             self._exporting.send([self._redaction.redacted(span) for span in batch])
         except UndeliveredError as error:
             return self._failed(batch, str(error), again=error.again)
         except Exception as error:  # one odd span must not end the thread that sends all others
             return self._failed(batch, f"{type(error).__name__}: {error}", again=False)
-        finally:
-            self._under_way = 0
+        self._under_way = 0
         self._report.delivered()
         return True
 
     def _failed(self, batch: list[ReadableSpan], reason: str, *, again: bool) -> bool:
-        if again:
-            self._return(batch)
-        else:
-            self._report.dropped(len(batch))
+        with self._lock:
+            self._under_way = 0
+            if again:
+                self._queue.extendleft(reversed(batch))
+                self._drop_overflow()
+            else:
+                self._report.dropped(len(batch))
         self._report.failed(reason, len(self._queue))
         return not again
 
     def _take(self) -> list[ReadableSpan]:
         with self._lock:
-            count = min(self._bounds.batch, len(self._queue))
-            return [self._queue.popleft() for _ in range(count)]
-
-    def _return(self, batch: list[ReadableSpan]) -> None:
-        with self._lock:
-            self._queue.extendleft(reversed(batch))
-            self._drop_overflow()
+            self._under_way = min(self._bounds.batch, len(self._queue))
+            return [self._queue.popleft() for _ in range(self._under_way)]
 
     def _drop_overflow(self) -> None:
         while len(self._queue) > self._bounds.queue:

@@ -41,13 +41,13 @@ class Report:
             self._told += dropped
             logger.warning("{}", self._line(dropped))
 
-    def ended(self, left: int) -> None:
-        """Say, as the last thing, what was still waiting when time was over."""
-        lost = self.lost - self._told + left
-        is_news = lost and not self._hint and not self._has_ended
+    def ended(self, lost: int) -> None:
+        """Say, as the last thing, what is lost in all, with what still waited in the end."""
+        news = lost - self._told
+        is_news = news and not self._hint and not self._has_ended
         self._has_ended = True
         if is_news:
-            logger.warning("traces: {} spans did not reach {}", lost, self._backend)
+            logger.warning("traces: {} spans did not reach {}", news, self._backend)
 
     def _line(self, dropped: int) -> str:
         if self._hint:
