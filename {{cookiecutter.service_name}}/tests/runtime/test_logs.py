@@ -207,7 +207,7 @@ def test_the_frames_of_an_installed_service_are_no_library_ones() -> None:
     for name, count in (("fastapi", 0), (package, 3)):
         frame = f'  File "/app/lib/python3.11/site-packages/{name}/x.py", line 1, in x\n    x()\n'
         line.stack, line.text = frame * 3 + '  File "/app/main.py", line 1, in main\n', None
-        assert text.as_text(line, False).decode().count("/x.py") == count
+        assert text.plain(line).decode().count("/x.py") == count
 
 
 def test_the_frame_of_a_library_that_raises_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
