@@ -68,8 +68,9 @@ bench: bench-baked bench-tools ## what calls, a start and the settings cost (hal
 	$(BENCH)/start.py
 	$(BENCH)/table.py
 
-proof: ## the long forms: all that is measured, and the peers and backends ten times (an hour)
+proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
+	cd $(BENCHED) && .venv/bin/python -m pytest -q --hypothesis-profile=long $$(grep -rl --include="test_*.py" "from hypothesis" tests)
 	for turn in 1 2 3 4 5 6 7 8 9 10; do $(MAKE) test-peers test-backends || exit 1; done
 
 cost: bench-baked bench-tools ## fail if a call has become dearer, in instructions, than was accepted

@@ -27,6 +27,9 @@ hypothesis.settings.register_profile(  # what is slow is the machine
     "loaded machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("loaded machine")
+hypothesis.settings.register_profile(  # pytest --hypothesis-profile=long
+    "long", hypothesis.settings.get_profile("loaded machine"), max_examples=5_000
+)
 
 Serving = Callable[..., AbstractAsyncContextManager[Ports]]
 
