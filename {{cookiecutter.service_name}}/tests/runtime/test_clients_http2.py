@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import StreamEnded
+from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 from runtime.certified import Site
 
@@ -280,7 +281,7 @@ class Leaving:
         frames = H2Connection(H2Configuration(client_side=False))
         frames.initiate_connection()
         writer.write(frames.data_to_send())
-        await self._asked(2 if is_first else 1, frames, reader, writer)
+        await asked(2 if is_first else 1, frames, reader, writer)
         if is_first:
             writer.write(GoAwayFrame(last_stream_id=1).serialize())
             await self.answered_elsewhere.wait()
@@ -292,13 +293,15 @@ class Leaving:
         if is_first:
             self.first_left.set()
 
-    async def _asked(
-        self, times: int, frames: H2Connection, reader: asyncio.StreamReader, writer: Any
-    ) -> None:
-        while times > 0:
-            events = frames.receive_data(await reader.read(65_536))
-            times -= len([event for event in events if isinstance(event, StreamEnded)])
-            writer.write(frames.data_to_send())
+
+async def asked(
+    times: int, frames: H2Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Read until so many calls have come, or the other side has gone."""
+    while times > 0 and (data := await reader.read(65_536)):
+        events = frames.receive_data(data)
+        times -= len([event for event in events if isinstance(event, StreamEnded)])
+        writer.write(frames.data_to_send())
 
 
 async def test_who_leaves_in_peace_answers_what_it_took_and_the_rest_goes_elsewhere():
@@ -308,6 +311,38 @@ async def test_who_leaves_in_peace_answers_what_it_took_and_the_rest_goes_elsewh
         answers = await soon(asyncio.gather(*calls))
         await soon(leaving.first_left.wait())
     assert [answer.status_code for answer in answers] == [204, 204]
+
+
+class Limiting:
+    """Allows so many streams, or does not say; and `then` fewer, before it answers three calls."""
+
+    def __init__(self, streams: int | None, then: int | None) -> None:
+        self._streams, self._then = streams, then
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames = H2Connection(H2Configuration(client_side=False))
+        if self._streams is None:
+            del frames.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS]
+        frames.initiate_connection()
+        writer.write(frames.data_to_send())
+        await asked(3, frames, reader, writer)
+        if self._then is not None:
+            frames.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self._then})
+        for stream_id in (5, 3, 1):
+            frames.send_headers(stream_id, [(":status", "204")], end_stream=True)
+        writer.write(frames.data_to_send())
+        await reader.read(-1)
+        writer.close()
+
+
+@pytest.mark.parametrize(("streams", "then"), [(None, None), (100, 1)])
+async def test_as_many_calls_go_at_once_as_the_other_side_allows(
+    streams: int | None, then: int | None
+):
+    async with calling(Limiting(streams, then).accept) as http:
+        calls = [http.post("/quick", json={}) for _ in range(3)]
+        answers = await soon(asyncio.gather(*calls))
+    assert [answer.status_code for answer in answers] == [204] * 3
 
 
 async def test_a_connection_that_says_nothing_gets_no_further_calls():

@@ -12,7 +12,7 @@ from time import monotonic
 import httpcore
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event
+from h2.events import DataReceived, Event, RemoteSettingsChanged
 from h2.exceptions import ProtocolError
 from httpcore._synchronization import AsyncSemaphore
 from hyperframe.frame import Frame, GoAwayFrame
@@ -49,6 +49,7 @@ class Http2Connection(httpcore.AsyncHTTP2Connection):
         self._has_ended = False
         self._reading: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Do what httpcore leaves half done if the first call is cancelled."""
@@ -98,6 +99,21 @@ class Http2Connection(httpcore.AsyncHTTP2Connection):
         """Tell whether further calls may be sent."""
         return self._frames.last_stream_id is None and super().is_available()
 
+    async def _receive_remote_settings_change(self, event: RemoteSettingsChanged) -> None:
+        """Follow what the other side allows; who reads cannot wait until streams have ended."""
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = asyncio.create_task(self._settle())
+
+    async def _settle(self) -> None:
+        allowed = min(self._frames.remote_settings.max_concurrent_streams, MOST_STREAMS)
+        while self._max_streams < allowed:
+            await self._max_streams_semaphore.release()
+            self._max_streams += 1
+        while self._max_streams > allowed:
+            await self._max_streams_semaphore.acquire()
+            self._max_streams -= 1
+
     async def _send_request_headers(self, request: httpcore.Request, stream_id: int) -> None:
         self._asked_at[stream_id] = monotonic()
         await super()._send_request_headers(request, stream_id)
@@ -138,9 +154,9 @@ class Http2Connection(httpcore.AsyncHTTP2Connection):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close it, and end both tasks."""
+        """Close it, and end its tasks."""
         await super().aclose()
-        tasks = [task for task in (self._reading, self._writing) if task is not None]
+        tasks = [task for task in (self._reading, self._writing, self._settling) if task]
         for task in tasks:
             task.cancel()
         if tasks:
