@@ -12,8 +12,7 @@ import pytest
 from loguru import logger
 
 from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
-from {{ cookiecutter.__package }}.runtime.logs import Logs, LogsSettings, logging_to, text
-from {{ cookiecutter.__package }}.runtime.logs.line import Line
+from {{ cookiecutter.__package }}.runtime.logs import Logs, LogsSettings, logging_to
 from {{ cookiecutter.__package }}.runtime.settings import Identity
 
 IDENTITY = Identity(name="tea", version="1.2.3", environment="test", instance="pod-1")
@@ -201,13 +200,26 @@ def test_people_see_the_frames_of_libraries_counted_and_programs_all_of_them(
     assert "runners.py" in json.loads(written.out)["error.stack_trace"]
 
 
-def test_the_frames_of_an_installed_service_are_no_library_ones() -> None:
-    package = text.__name__.partition(".")[0]
-    line = Line(0, "ERROR", 40, "a", "failed")
-    for name, count in (("fastapi", 0), (package, 3)):
-        frame = f'  File "/app/lib/python3.11/site-packages/{name}/x.py", line 1, in x\n    x()\n'
-        line.stack, line.text = frame * 3 + '  File "/app/main.py", line 1, in main\n', None
-        assert text.plain(line).decode().count("/x.py") == count
+PACKAGE = logging_to.__module__.partition(".")[0]
+THROUGH = "def through(then, frames):\n    through(then, frames - 1) if frames > 1 else then()"
+
+
+def raise_error() -> None:
+    raise ValueError("no tea")
+
+
+@pytest.mark.parametrize(("package", "shown"), [("fastapi", 0), (PACKAGE, 3)])
+def test_the_frames_of_an_installed_service_are_no_library_ones(
+    capfd: pytest.CaptureFixture[str], package: str, shown: int
+) -> None:
+    file = f"/app/lib/python3.11/site-packages/{package}/through.py"
+    exec(compile(THROUGH, file, "exec"), installed := {})
+    with logs_to(sinks={"console": {"format": "text"}}):
+        try:
+            installed["through"](raise_error, 3)
+        except ValueError:
+            logger.exception("failed")
+    assert capfd.readouterr().err.count(file) == shown
 
 
 def test_the_frame_of_a_library_that_raises_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
