@@ -1,5 +1,7 @@
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from loguru import logger
 from pydantic import ValidationError
 
-from {{ cookiecutter.__package }}.runtime.calls.call import Call
+from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
 from {{ cookiecutter.__package }}.runtime.logs import LogsSettings, logging_to
 from {{ cookiecutter.__package }}.runtime.logs.redact import Redactor
 from {{ cookiecutter.__package }}.runtime.logs.settings import RedactSettings
@@ -77,7 +79,11 @@ def test_no_secret_reaches_a_sink(capfd: pytest.CaptureFixture[str]) -> None:
     with logging_to(LogsSettings.model_validate(settings), Identity(name="tea")) as logs:
         logger.bind(password="hunter2", card=CARD).info("said hunter2")
         logging.getLogger("lib").info("Authorization: %s", "Bearer hunter2")
-        logs.access(call_to(f"/v1/pay/{CARD.replace(' ', '')}/{JWT}"))
+        call = call_to(f"/v1/pay/{CARD.replace(' ', '')}/{JWT}/hunter2")
+        call.user_agent, call.request_id = f"tea hunter2 {JWT}", f"hunter2-{JWT}"
+        logs.access(call)
+        with in_call(call):
+            logger.info("called")
         secret_local = "hunter2"
         try:
             raise ValueError(f"Bearer {JWT}, {secret_local}")
@@ -87,6 +93,13 @@ def test_no_secret_reaches_a_sink(capfd: pytest.CaptureFixture[str]) -> None:
     assert len(written.splitlines()) > 8
     for secret in ("hunter2", CARD, CARD.replace(" ", ""), JWT):
         assert secret not in written
+
+
+@contextmanager
+def in_call(call: Call) -> Iterator[None]:
+    token = current.set(call)
+    yield
+    current.reset(token)
 
 
 def test_a_text_that_json_cannot_hold_is_logged_all_the_same(

@@ -64,7 +64,7 @@ def _run(invocation: Invocation) -> int:
     everything = settings.traces.model_copy(update={"sample_ratio": 1.0})
     who = settings.service.model_copy(update={"name": f"{settings.service.name}-call"})
     flush_s = settings.lifecycle.flush.total_seconds()
-    with tracing(everything, who) as spans:
+    with tracing(everything, who, settings.logs.redact) as spans:
         try:
             asyncio.run(_call(arguments, client, spans, flush_s))
         except KeyboardInterrupt:  # how one leaves a stream

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from ..calls.call import Call
 from .ecs import quoted, stamp
 from .line import Line
-from .redact import without_tokens
+from .redact import Redactor
 
 LOGGER = "access"
-LONGEST_KEPT = 256  # characters of a path that is remembered: what a caller chose costs memory
+MOST_KEPT = 1024  # of what is remembered
+LONGEST_KEPT = 256  # characters: what a caller chose costs memory
 
 
 class Outcome(NamedTuple):
@@ -44,9 +45,58 @@ OUTCOMES: Mapping[str, Outcome] = {
 }
 
 
-def part_of(call: Call) -> Part:
-    """Return what `call` has in common with others; ERROR is for what somebody has to mend."""
-    return _of_http(call) if call.transport == "http" else _grpc_part(call.method, call.code)
+class Access:
+    """Writes the lines; `common` is the end of each as JSON."""
+
+    def __init__(self, redactor: Redactor, common: bytes) -> None:
+        self._masked, self._common = redactor.text, common
+        remember = lru_cache(maxsize=MOST_KEPT)
+        self._kept_http_part = remember(self._http_part)
+        self._kept_caller = remember(self._caller)
+
+    def part_of(self, call: Call) -> Part:
+        """Return what `call` has in common with others; ERROR is for what is to be mended."""
+        if call.transport == "grpc":
+            return _grpc_part(call.method, call.code)
+        make = self._kept_http_part if len(call.path) <= LONGEST_KEPT else self._http_part
+        return make(call.method, call.path, call.route, call.status, call.code)
+
+    def json_of(self, call: Call, part: Part) -> bytes:
+        """Return the line as JSON with the names of ECS, and where it has none, OpenTelemetry's."""
+        known = len(call.user_agent or "") <= LONGEST_KEPT
+        caller = (self._kept_caller if known else self._caller)(call.peer, call.user_agent)
+        if call.principal is not None:
+            caller += f',"user.name":{quoted(str(call.principal))}'
+        own = call.request_id == call.trace_id
+        request_id = f'"{call.trace_id}"' if own else quoted(self._masked(call.request_id))
+        line = (
+            f'{{"@timestamp":"{stamp(call.started_unix_ns + call.duration_ns)}",{part.fields}'
+            f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
+            f',"event.duration":{call.duration_ns},"http.request.id":{request_id}'
+            f',"http.request.body.bytes":{call.received_bytes}'
+            f',"http.response.body.bytes":{call.sent_bytes}{caller}'
+        )
+        return line.encode() + self._common
+
+    def _http_part(self, method: str, path: str, route: str | None, status: int, code: str) -> Part:
+        """Return what depends on nothing else; the same calls come often."""
+        path = self._masked(path)
+        action = f"{method} {route}" if route else method
+        fields = (
+            f'"event.action":{quoted(action)},"network.protocol":"http"'
+            f',"http.request.method":{quoted(method)},"http.route":{quoted(route)}'
+            f',"http.response.status_code":{status},"url.path":{quoted(path)}'
+        )
+        return _part(f"{method} {path} {status}", code, fields)
+
+    def _caller(self, peer: str, user_agent: str | None) -> str:
+        """Return who called; there are fewer connections than calls."""
+        address, _, port = peer.rpartition(":")
+        caller = f',"client.address":{quoted(address.strip("[]") or peer)}'
+        if port.isdecimal():
+            caller += f',"client.port":{port}'
+        agent = None if user_agent is None else self._masked(user_agent)
+        return f'{caller},"user_agent.original":{quoted(agent)}'
 
 
 def line_of(call: Call, part: Part) -> Line:
@@ -57,58 +107,7 @@ def line_of(call: Call, part: Part) -> Line:
     return line
 
 
-def json_of(call: Call, part: Part, common: bytes) -> bytes:
-    """Return the line as JSON with the names of ECS, and where it has none, OpenTelemetry's."""
-    caller = _of_caller(call.peer, call.user_agent)
-    if call.principal is not None:
-        caller += f',"user.name":{quoted(str(call.principal))}'
-    own = call.request_id == call.trace_id
-    request_id = f'"{call.trace_id}"' if own else quoted(call.request_id)
-    line = (
-        f'{{"@timestamp":"{stamp(call.started_unix_ns + call.duration_ns)}",{part.fields}'
-        f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
-        f',"event.duration":{call.duration_ns},"http.request.id":{request_id}'
-        f',"http.request.body.bytes":{call.received_bytes}'
-        f',"http.response.body.bytes":{call.sent_bytes}{caller}'
-    )
-    return line.encode() + common
-
-
-def _of_caller(peer: str, user_agent: str | None) -> str:
-    known = len(user_agent or "") <= LONGEST_KEPT
-    return (_caller_part if known else _caller_part.__wrapped__)(peer, user_agent)
-
-
-@lru_cache(maxsize=1024)
-def _caller_part(peer: str, user_agent: str | None) -> str:
-    """Return who called; there are fewer connections than calls."""
-    address, _, port = peer.rpartition(":")
-    caller = f',"client.address":{quoted(address.strip("[]") or peer)}'
-    if port.isdecimal():
-        caller += f',"client.port":{port}'
-    return f'{caller},"user_agent.original":{quoted(user_agent)}'
-
-
-def _of_http(call: Call) -> Part:
-    part = _http_part if len(call.path) <= LONGEST_KEPT else _http_part.__wrapped__
-    return part(call.method, call.path, call.route, call.status, call.code)
-
-
-@lru_cache(maxsize=1024)
-def _http_part(method: str, path: str, route: str | None, status: int, code: str) -> Part:
-    """Return what depends on nothing else; the same calls come often."""
-    path = without_tokens(path)
-    action = f"{method} {route}" if route else method
-    message = f"{method} {path} {status}"
-    fields = (
-        f'"event.action":{quoted(action)},"network.protocol":"http"'
-        f',"http.request.method":{quoted(method)},"http.route":{quoted(route)}'
-        f',"http.response.status_code":{status},"url.path":{quoted(path)}'
-    )
-    return _part(message, code, fields)
-
-
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MOST_KEPT)
 def _grpc_part(method: str, code: str) -> Part:
     """Return what depends on nothing else; there are few methods."""
     name = quoted(method)

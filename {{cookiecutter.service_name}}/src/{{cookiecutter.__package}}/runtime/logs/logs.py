@@ -39,16 +39,17 @@ class Logs:
     ) -> None:
         self._levels, self._sinks = levels, sinks
         self._redactor, self._common = redactor, common
+        self._lines = access.Access(redactor, common)
         self._for_access = [sink for sink in sinks if sink.wants_logger(access.LOGGER)]
         self._has_given_up = False
 
     def access(self, call: Call) -> None:
         """Write the one line of a finished call; an observer of calls."""
-        part = access.part_of(call)
+        part = self._lines.part_of(call)
         if part.level_no < self._levels.least(access.LOGGER):
             return
         line: Line | None = None
-        json = access.json_of(call, part, self._common)
+        json = self._lines.json_of(call, part)
         for sink in self._for_access:
             if part.level_no >= sink.least and sink.takes_json:
                 sink.put(json)
@@ -71,7 +72,7 @@ class Logs:
     def _complete(self, line: Line) -> None:
         redactor = self._redactor
         line.message, line.labels = redactor.text(line.message), redactor.fields(line.labels or {})
-        line.common, line.fields = self._common, {**line.fields, **_ids()}
+        line.common, line.fields = self._common, {**line.fields, **_ids(redactor)}
         if line.error is not None:
             line.fields["error.type"] = type(line.error).__name__
             line.fields["error.message"] = redactor.text(ecs.written(line.error))
@@ -130,13 +131,13 @@ class Logs:
         self.flush(0.0 if self._has_given_up else seconds)
 
 
-def _ids() -> Mapping[str, str]:
+def _ids(redactor: Redactor) -> Mapping[str, str]:
     span = trace.get_current_span().get_span_context()
     call = current.get()
     ids = {}
     if call is not None:
         ids = {"trace.id": call.trace_id, "span.id": call.span_id}
-        ids["http.request.id"] = call.request_id
+        ids["http.request.id"] = redactor.text(call.request_id)
     if span.is_valid:
         ids["trace.id"] = trace.format_trace_id(span.trace_id)
         ids["span.id"] = trace.format_span_id(span.span_id)
