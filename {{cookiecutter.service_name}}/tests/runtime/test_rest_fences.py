@@ -159,6 +159,16 @@ async def test_a_busy_client_is_no_flood(port: Port) -> None:
             assert (await wire.answer(stream_id)).status == 200
 
 
+async def test_a_client_that_gives_up_many_calls_is_no_flood(port: Port) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin()
+        for _ in range(150):
+            given_up = wire.request("/listen")
+            await port.probe.has_begun()
+            wire.reset(given_up)
+        assert (await wire.answer(wire.request())).status == 200
+
+
 # Readers that do not read.
 
 

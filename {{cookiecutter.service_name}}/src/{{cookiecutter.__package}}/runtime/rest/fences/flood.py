@@ -16,7 +16,7 @@ COSTS: dict[type[events.Event], float] = {
     events.TrailersReceived: FREE,
     events.DataReceived: FREE,  # unless it is empty or tiny
     events.WindowUpdated: 0.2,
-    events.StreamReset: 4.0,  # each has started a handler
+    events.StreamReset: 2.0,  # with its request, if that came along, still one
 }
 OTHER = 1.0  # PING, SETTINGS, PRIORITY, GOAWAY, their acknowledgements, unknown frames
 
