@@ -25,6 +25,9 @@ FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 # A virtual environment knows its own path, so one that was moved or copied is made anew.
 MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)" && echo moved)
 
+# How often proof does what could fail now and then.
+TURNS := 10
+
 # The newest that runs on Java 17; the slim one keeps spans in memory and has the dashboard.
 ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
@@ -71,7 +74,7 @@ bench: bench-baked bench-tools ## what calls, a start and the settings cost (hal
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
 	cd $(BENCHED) && .venv/bin/python -m pytest -q --hypothesis-profile=long $$(grep -rl --include="test_*.py" "from hypothesis" tests)
-	for turn in 1 2 3 4 5 6 7 8 9 10; do $(MAKE) test-peers test-backends || exit 1; done
+	for turn in $$(seq $(TURNS)); do $(MAKE) test-peers test-backends || exit 1; done
 
 cost: bench-baked bench-tools ## fail if a call has become dearer, in instructions, than was accepted
 	$(BENCH)/cost.py
