@@ -36,14 +36,19 @@ SCOPE = InstrumentationScope("runtime.traces", "")
 
 
 class Opened:
-    """The server span of a call that is being answered; `close` may run in any task."""
+    """The server span of a call that is being answered; it may end in any task.
+
+    It leaves when the observers hear of the call's end.
+    """
 
     def __init__(self, span: Span, before: Context) -> None:
-        self.span, self._before = span, before
+        self._span, self._before = span, before
 
-    def close(self) -> None:
-        """End the span; it leaves when the observers hear of the call's end."""
-        self.span.end()
+    def __enter__(self) -> None:
+        """It was opened when it was made."""
+
+    def __exit__(self, *_: object) -> None:
+        self._span.end()
         otel.attach(self._before)  # detaching fails where a generator is closed by another task
 
 
@@ -75,23 +80,14 @@ class Tracing:
                 otel.attach(carried)
         return self._decision.begin(transport, headers)
 
-    def open(self, call: Call) -> Opened:
-        """Start the server span of a sampled gRPC call and make it the current one."""
+    def opened(self, call: Call) -> Opened:
+        """Start the server span of a sampled gRPC call and keep it the current one."""
         before = otel.get_current()
         opening.set(call)
         span = self._tracer.start_span(name_of(call), above(call, before), SpanKind.SERVER)
         opening.set(None)  # without an SDK nobody has asked
         otel.attach(set_span_in_context(span, before))
         return Opened(span, before)
-
-    @contextmanager
-    def opened(self, call: Call) -> Iterator[None]:
-        """Keep the server span of a sampled gRPC call open."""
-        opened = self.open(call)
-        try:
-            yield
-        finally:
-            opened.close()
 
     def leave_late_span(self, call: Call) -> None:
         """Send the server span of a call that was sampled, has failed or was slow; an Observer."""
