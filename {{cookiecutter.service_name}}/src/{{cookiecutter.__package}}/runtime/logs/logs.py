@@ -48,12 +48,14 @@ class Logs:
         part = self._lines.part_of(call)
         if part.level_no < self._levels.least(access.LOGGER):
             return
-        line: Line | None = None
-        json = self._lines.json_of(call, part)
+        json, line = b"", None  # each is made once, if some sink takes it
         for sink in self._for_access:
-            if part.level_no >= sink.least and sink.takes_json:
+            if part.level_no < sink.least:
+                continue
+            if sink.takes_json:
+                json = json or self._lines.json_of(call, part)
                 sink.put(json)
-            elif part.level_no >= sink.least:
+            else:
                 line = line or access.line_of(call, part)
                 sink.put(sink.form(line))
 
