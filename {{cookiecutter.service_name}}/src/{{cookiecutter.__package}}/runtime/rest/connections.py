@@ -66,17 +66,11 @@ class Connections:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run what belongs to a connection."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        return task
+        return self._run(work, self._tasks)
 
     def handle(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run the application for one request; it is cancelled when the grace is over."""
-        handler = asyncio.get_running_loop().create_task(work)
-        self._handlers.add(handler)
-        handler.add_done_callback(self._forget)
-        return handler
+        return self._run(work, self._handlers)
 
     def adopt(self, handler: asyncio.Task[Any]) -> None:
         """Look after a handler that somebody else has started, until it is released."""
@@ -120,6 +114,14 @@ class Connections:
     def _abort(self) -> None:
         for connection in tuple(self._open):
             connection.abort()
+
+    def _run(
+        self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[Any]]
+    ) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        among.add(task)
+        task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -2,12 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable
-from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
+from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE
 from itertools import chain
 from typing import Any, cast
 
-from starlette.types import Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -17,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from .connections import Connections, age_s
+from .cycle import start
 from .progress import Progress
 from .refused import refused
 
@@ -152,35 +151,4 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            def respond(message: Message) -> Awaitable[None]:
-                if cycle.more_body:
-                    cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
-                return _give_up(handler) if cycle.disconnected else send(message)
-
-            try:
-                await app(scope, receive, respond)
-            except asyncio.CancelledError:
-                await _break_off(cycle, send)
-            finally:
-                self._connections.release(handler)
-
-        handler = self.loop.create_task(cycle.run_asgi(cast(Any, answer)))
-        self._connections.adopt(handler)
-
-
-async def _give_up(handler: asyncio.Task[None]) -> None:
-    """End a handler that still answers, although its client has gone."""
-    handler.cancel()
-    await asyncio.sleep(0)
-
-
-async def _break_off(cycle: RequestResponseCycle, send: Send) -> None:
-    """Say goodbye to a client whose handler has been cut."""
-    if cycle.response_started or cycle.disconnected:
-        cycle.transport.abort()
-        await asyncio.sleep(0)
-        return
-    headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+        start(app, cycle, self._connections)
