@@ -47,8 +47,7 @@ class Gate:
     def leave(self, call: Call) -> None:
         """Forget a call that has ended, admitted or not."""
         self.unary.discard(call)
-        if self.streams:
-            self.streams.discard(call)
+        self.streams.discard(call)
 
     def counts(self) -> dict[str, int]:
         """Return how many calls run, by kind."""

@@ -1,10 +1,20 @@
 """What an error becomes on the wire: an HTTP problem (RFC 9457) or a google.rpc.Status."""
 
-from .problem import MEDIA_TYPE, Problem, code_of, install, problem, problems, refusal
+from .problem import (
+    CLIENT_CLOSED_REQUEST,
+    MEDIA_TYPE,
+    Problem,
+    code_of,
+    install,
+    problem,
+    problems,
+    refusal,
+)
 from .public import public
 from .status import details, number_of
 
 __all__ = [
+    "CLIENT_CLOSED_REQUEST",
     "MEDIA_TYPE",
     "Problem",
     "code_of",

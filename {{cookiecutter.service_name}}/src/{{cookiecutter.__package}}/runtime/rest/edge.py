@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -12,17 +11,16 @@ from ..calls.call import Call, current
 from ..calls.deadline import GRPC_TIMEOUT, time_for
 from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError
-from ..faults import code_of, problem, public, refusal
+from ..faults import CLIENT_CLOSED_REQUEST, code_of, problem, public, refusal
 from .exchange import Exchange
 from .limits import check_head
+from .naming import peer_of
 from .settings import HttpLimits
 
 Dressing = Callable[[ASGIApp], ASGIApp]
 
 USER_AGENT = b"user-agent"
-FIRST_ERROR = 400
 NONE: Mapping[str, str] = {}
-CLIENT_CLOSED_REQUEST = 499  # nginx' number, for logs and metrics: nobody is left to read it
 
 
 class RestEdge:
@@ -111,13 +109,8 @@ def _note_leaving(call: Call) -> None:
     call.status, call.code = CLIENT_CLOSED_REQUEST, "CANCELLED"
 
 
-@lru_cache(maxsize=1024)  # most calls come from somebody who has called before
-def _peer(client: tuple[str, int] | None) -> str:
-    return f"{client[0]}:{client[1]}" if client else ""
-
-
 def _described(call: Call, scope: Scope, head: Mapping[bytes, bytes]) -> Call:
-    call.peer, call.scope = _peer(scope.get("client")), scope
+    call.peer, call.scope = peer_of(scope.get("client")), scope
     call.method, call.path = scope["method"], scope["path"]
     call.user_agent = head.get(USER_AGENT, b"").decode("latin-1") or None
     return call
@@ -128,5 +121,5 @@ def _conclude(exchange: Exchange, scope: Scope) -> None:
     call = exchange.call
     route = scope.get("route")
     call.route = getattr(route, "path", None)
-    if call.code == "OK" and not 0 < call.status < FIRST_ERROR:
-        call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)  # nobody has named the error
+    if call.code == "OK":  # nobody has named an error: the status tells
+        call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)

@@ -9,13 +9,13 @@ from starlette.types import Message, Receive, Send
 
 from ..calls.alarm import EARLY_S
 from ..calls.call import Call
-from ..calls.edge import REQUEST_ID, TRACE_ID, Edge
+from ..calls.edge import Edge
 from .body import LENGTH, Body
+from .naming import id_headers
 from .settings import HttpLimits
 
 WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
 BODILESS = frozenset({204, 304})
-TRACE_ID_NAME, REQUEST_ID_NAME = TRACE_ID.encode(), REQUEST_ID.encode()
 
 
 class Exchange:
@@ -116,11 +116,7 @@ class Exchange:
             self._until = math.inf
         self.started = True
         call.status = message["status"]
-        message["headers"] = [
-            *headers,
-            (TRACE_ID_NAME, call.trace_id.encode()),
-            (REQUEST_ID_NAME, call.request_id.encode()),
-        ]
+        message["headers"] = [*headers, *id_headers(call)]
 
     def _may_have_body(self, status: int) -> bool:
         return self.call.method != "HEAD" and status not in BODILESS

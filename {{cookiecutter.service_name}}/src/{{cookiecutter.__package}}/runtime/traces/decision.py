@@ -1,14 +1,12 @@
 """The first thing that happens to a call: its ids, and whether it is traced."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from random import getrandbits
+from collections.abc import Mapping, Sequence
 
 from ..calls.call import Call, Transport
+from ..calls.ids import new_ids
 from .headers import B3, W3C, Get, Parent, read_b3, read_traceparent
 
 LOW_BITS = 64  # of a trace id, those that decide
-TRACE_DIGITS, DIGITS = 32, 48  # of a trace id, and together with a span id
-CALLS_AT_ONCE = 64
 ABOVE_ALL = "g"  # no hexadecimal number comes after it
 READERS = {"tracecontext": read_traceparent, "b3": read_b3, "b3multi": read_b3}
 HEADERS = {"tracecontext": W3C, "b3": B3, "b3multi": B3}
@@ -19,7 +17,7 @@ class Decision:
 
     def __init__(self, ratio: float, propagators: Sequence[str]) -> None:
         self.set_ratio(ratio)
-        self._ids = _ids()
+        self._ids = new_ids()
         self._readers = list(dict.fromkeys(READERS[p] for p in propagators if p in READERS))
         self._carries_state = "tracecontext" in propagators
         self.reads = frozenset(name for p in propagators for name in HEADERS.get(p, ()))
@@ -58,12 +56,3 @@ class Decision:
             call.trace_state = get("tracestate") if self._carries_state else None
         left_to_us = parent.sampled is None
         call.sampled = self.chooses(call.trace_id) if left_to_us else bool(parent.sampled)
-
-
-def _ids() -> Iterator[tuple[str, str]]:
-    """Yield a trace and a span id for each call; to draw many at once is cheaper."""
-    bits = CALLS_AT_ONCE * DIGITS * 4
-    while True:
-        drawn = getrandbits(bits).to_bytes(bits // 8).hex()
-        for at in range(0, len(drawn), DIGITS):
-            yield drawn[at : at + TRACE_DIGITS], drawn[at + TRACE_DIGITS : at + DIGITS]
