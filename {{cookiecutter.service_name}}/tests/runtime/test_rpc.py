@@ -349,10 +349,11 @@ async def test_who_has_left_makes_room_for_calls_without_a_message(opened):
 async def test_of_too_many_calls_without_a_message_the_oldest_is_cut(opened):
     async with opened(limits={"waiting": 10}) as ports, H2Wire.open(ports.grpc) as wire:
         wire.begin()
-        begun = [begin_call(wire, f"{METHOD}/CreateOrder") for _ in range(FEW + 10)]
+        begun = [begin_call(wire, f"{METHOD}/CreateOrder") for _ in range(FEW + 11)]
+        await wire.answer(begun[FEW])
+        assert wire.ended == {begun[FEW]}
         async with channel(ports) as client:
             assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
-        await wire.answer(begun[FEW])
 
 
 async def test_a_call_too_many_on_one_connection_waits(opened):
