@@ -12,9 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import OrderServiceStub
 from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
-from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
 from {{ cookiecutter.__package }}.runtime.clients.rpc_spans import rpc_spans
-from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
 from {{ cookiecutter.__package }}.runtime.service import Ports
 from {{ cookiecutter.__package }}.runtime.settings import Identity
 from {{ cookiecutter.__package }}.runtime.traces import (
@@ -57,9 +55,9 @@ def ended(traces: Tracing) -> Ended:
 
 @pytest.fixture
 async def stub(ports: Ports) -> AsyncIterator[OrderServiceStub]:
-    settings = ClientSettings(target=f"127.0.0.1:{ports.grpc}")
-    spans = rpc_spans(Outgoing("orders", settings, ()))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", interceptors=spans) as channel:
+    target = f"127.0.0.1:{ports.grpc}"
+    spans = rpc_spans(target, "orders")
+    async with grpc.aio.insecure_channel(target, interceptors=spans) as channel:
         yield OrderServiceStub(channel)
 
 

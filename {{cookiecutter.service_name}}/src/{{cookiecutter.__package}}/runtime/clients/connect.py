@@ -20,5 +20,5 @@ def connect(settings: ClientSettings, name: str = "") -> grpc.aio.Channel:
 
 def bounded_channel(outgoing: Outgoing) -> grpc.aio.Channel:
     """Return a channel whose calls are bounded, observed and traced; raises StartupError."""
-    interceptors = [*rpc_edges(outgoing), *rpc_spans(outgoing)]
+    interceptors = [*rpc_edges(outgoing), *rpc_spans(outgoing.settings.target, outgoing.name)]
     return open_channel(outgoing.name, outgoing.settings, interceptors)

@@ -15,19 +15,25 @@ from opentelemetry.propagate import inject
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from ..calls.call import current
-from .outgoing import Outgoing
 
 
-def rpc_spans(outgoing: Outgoing) -> list[ClientInterceptor]:
-    """Return an interceptor for each kind of method; they belong next to the wire, so last."""
-    host, _, port = outgoing.settings.target.rpartition("/")[2].rpartition(":")
-    peer: dict[str, str | int] = {"service.peer.name": outgoing.name, "server.address": host}
+def rpc_spans(target: str, name: str = "") -> list[ClientInterceptor]:
+    """Return an interceptor for each kind of method; they belong next to the wire, so last.
+
+    `name` is that of the other service, if it is known.
+    """
+    host, _, port = target.rpartition("/")[2].rpartition(":")
+    peer: dict[str, str | int] = {"server.address": host}
+    if name:
+        peer["service.peer.name"] = name
     if port.isdecimal():
         peer["server.port"] = int(port)
     return [kind(peer) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
 
 
-class _Spans:
+class RpcSpans:
+    """Traces the calls of one kind."""
+
     def __init__(self, peer: dict[str, str | int]) -> None:
         self._peer = peer
         self._tracer = trace.get_tracer("runtime.clients")
@@ -83,28 +89,28 @@ def _announced(details: Any, span: Span) -> ClientCallDetails:
     return announced
 
 
-class _UnaryUnary(_Spans, grpc.aio.UnaryUnaryClientInterceptor):
+class _UnaryUnary(RpcSpans, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self, continuation: Any, client_call_details: ClientCallDetails, request: Any
     ) -> Any:
         return await self._call(continuation, client_call_details, request)
 
 
-class _UnaryStream(_Spans, grpc.aio.UnaryStreamClientInterceptor):
+class _UnaryStream(RpcSpans, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(
         self, continuation: Any, client_call_details: ClientCallDetails, request: Any
     ) -> Any:
         return await self._call(continuation, client_call_details, request)
 
 
-class _StreamUnary(_Spans, grpc.aio.StreamUnaryClientInterceptor):
+class _StreamUnary(RpcSpans, grpc.aio.StreamUnaryClientInterceptor):
     async def intercept_stream_unary(
         self, continuation: Any, client_call_details: ClientCallDetails, request_iterator: Any
     ) -> Any:
         return await self._call(continuation, client_call_details, request_iterator)
 
 
-class _StreamStream(_Spans, grpc.aio.StreamStreamClientInterceptor):
+class _StreamStream(RpcSpans, grpc.aio.StreamStreamClientInterceptor):
     async def intercept_stream_stream(
         self, continuation: Any, client_call_details: ClientCallDetails, request_iterator: Any
     ) -> Any:

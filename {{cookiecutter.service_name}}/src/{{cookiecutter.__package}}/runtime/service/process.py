@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from loguru import logger
 
+from ..clients.bare import bare_clients_traced
 from ..errors import DiedError, FatalError, StartupError
 from ..lifecycle import LastResort, LifecycleSettings, Stop
 from ..logs import Logs, logging_to
@@ -28,6 +29,7 @@ def run(settings: Settings, build: Build[Settings]) -> int:
     with (
         logging_to(settings.logs, identity) as logs,
         tracing(settings.traces, identity, redact) as spans,
+        bare_clients_traced(),
     ):
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             failure = runner.run(_served(settings, build, logs, spans))

@@ -26,7 +26,7 @@ def _trace(modules: Sequence[ModuleType], undo: ExitStack) -> None:
             _trace_methods(member, module, undo)
     functions = [member for _, member in members if _is_function(member)]
     if functions:
-        _replace_everywhere({function: traced(function) for function in functions}, undo)
+        replace_everywhere({function: traced(function) for function in functions}, undo)
 
 
 def _imported(name: str) -> ModuleType:
@@ -56,15 +56,19 @@ def _trace_methods(owner: type, module: ModuleType, undo: ExitStack) -> None:
             _set(owner, name, traced(method), undo)
 
 
-def _replace_everywhere(
+def replace_everywhere(
     functions: dict[Callable[..., Any], Callable[..., Any]], undo: ExitStack
 ) -> None:
-    """Put the traced functions also where they were imported by name."""
+    """Put others in the place of `functions`, also where they were imported by name."""
     modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-    known = [(module, *named) for module in modules for named in list(vars(module).items())]
-    for module, name, value in known:
-        if isinstance(value, FunctionType) and value in functions:
-            _set(module, name, functions[value], undo)
+    for module in modules:
+        held = [
+            (name, functions[value])
+            for name, value in list(vars(module).items())
+            if isinstance(value, FunctionType) and value in functions
+        ]
+        for name, other in held:
+            _set(module, name, other, undo)
 
 
 def _set(owner: ModuleType | type, name: str, value: object, undo: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""Spans for an HTTP client, by OpenTelemetry's own instrumentation of httpx."""
+"""Spans for HTTP clients, by OpenTelemetry's own instrumentation of httpx."""
 
 import httpx
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor, RequestInfo
@@ -10,10 +10,23 @@ from .conventions import choose_stable_names
 def instrument(client: httpx.AsyncClient) -> None:
     """Give each request a span, and tell the other service whether it is traced."""
     choose_stable_names()
-    HTTPXClientInstrumentor.instrument_client(client, request_hook=_hide_secrets)
+    if not HTTPXClientInstrumentor().is_instrumented_by_opentelemetry:
+        HTTPXClientInstrumentor.instrument_client(client, request_hook=_hide_soon)
 
 
-async def _hide_secrets(span: Span, request: RequestInfo) -> None:
+def instrument_all(_: object) -> None:
+    """Do so for every client of httpx in this process, also for those that are there already."""
+    choose_stable_names()
+    HTTPXClientInstrumentor().instrument(
+        skip_dep_check=True, request_hook=_hide_secrets, async_request_hook=_hide_soon
+    )
+
+
+async def _hide_soon(span: Span, request: RequestInfo) -> None:
+    _hide_secrets(span, request)
+
+
+def _hide_secrets(span: Span, request: RequestInfo) -> None:
     """Record the URL without query and user, where secrets may be."""
     url = httpx.URL(request.url) if isinstance(request.url, str) else request.url
     if isinstance(url, httpx.URL):
