@@ -1,6 +1,8 @@
 """A real Zipkin and the demo: REST to checkout, gRPC and a stream on to order-book."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -16,7 +18,10 @@ from zipkin import Span, Zipkin
 
 pytestmark = pytest.mark.backends
 
-METHODS = {f"order_book.orders.v1.orderservice/{name}" for name in ("createorder", "quoteorders")}
+SERVICE = "order_book.orders.v1.orderservice"
+CREATE, QUOTE = f"{SERVICE}/createorder", f"{SERVICE}/quoteorders"
+METHODS = {CREATE, QUOTE}
+BEGIN = "if key in self._by_key:"  # of MemoryOrderStore.add
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def test_a_call_that_fails_has_an_error_tag_where_it_failed(server: Zipkin, chec
     spans = server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
     assert problem_of(spans, SERVICES) == ""
     failed = {(service_of(s), s["kind"], s["name"]) for s in spans if "error" in s.get("tags", {})}
-    assert ("checkout", "CLIENT", "order_book.orders.v1.orderservice/quoteorders") in failed
+    assert ("checkout", "CLIENT", QUOTE) in failed
     wait_until(lambda: any(link.get("errorCount") for link in server.links()), 10)
 
 
@@ -84,21 +89,56 @@ def test_a_failed_call_that_was_not_sampled_still_arrives(server: Zipkin, pair: 
     assert "error" in span["tags"]
 
 
+def test_a_failure_that_was_not_sampled_leaves_a_span_in_each_service_that_failed(
+    server: Zipkin, pair: tuple[Path, Path]
+):
+    with broken(pair[0]), unsampled(server, pair) as port:
+        trace_id = refused(port, quantity=1, status=500)
+        spans = server.trace(trace_id, lambda spans: len(spans) > 1)
+    (root,) = [span for span in spans if "parentId" not in span]
+    (called,) = [span for span in spans if span.get("parentId") == root["id"]]
+    assert (service_of(root), root["name"]) == ("checkout", "post /v1/purchases")
+    assert (service_of(called), called["name"]) == ("order-book", CREATE)
+    assert "error" in root["tags"]
+    assert "error" in called["tags"]
+
+
 def test_a_slow_call_that_was_not_sampled_leaves_a_span_in_each_service(
     server: Zipkin, pair: tuple[Path, Path]
 ):
-    slow = settings(server.endpoint) | {"traces.sample_ratio": 0, "traces.keep_slower_than": "0s"}
-    with running(pair[0], slow) as called:
-        target = {"clients.order-book.target": f"localhost:{called.ports()['grpc']}"}
-        with running(pair[1], slow | target) as calling:
-            trace_id = ask_over_rest(calling.ports()["http"])
-            spans = server.trace(trace_id, lambda spans: len(spans) > len(METHODS))
+    with unsampled(server, pair, keep_slower_than="0s") as port:
+        trace_id = ask_over_rest(port)
+        spans = server.trace(trace_id, lambda spans: len(spans) > len(METHODS))
     (root,) = [span for span in spans if "parentId" not in span]
     assert (service_of(root), root["name"]) == ("checkout", "post /v1/purchases")
     others = {
         (service_of(s), s["kind"], s["name"]) for s in spans if s.get("parentId") == root["id"]
     }
     assert others == {("order-book", "SERVER", method) for method in METHODS}
+
+
+@contextmanager
+def unsampled(server: Zipkin, pair: tuple[Path, Path], **traces: str) -> Iterator[int]:
+    """Run both services, which sample nothing; yield the REST port of checkout."""
+    chosen = settings(server.endpoint) | {"traces.sample_ratio": 0}
+    chosen |= {f"traces.{key}": value for key, value in traces.items()}
+    with running(pair[0], chosen) as called:
+        target = {"clients.order-book.target": f"localhost:{called.ports()['grpc']}"}
+        with running(pair[1], chosen | target) as calling:
+            yield calling.ports()["http"]
+
+
+@contextmanager
+def broken(order_book: Path) -> Iterator[None]:
+    """Give its store a bug, as a release may."""
+    (store,) = order_book.glob("src/*/orders/store.py")
+    healthy = store.read_text()
+    assert BEGIN in healthy
+    store.write_text(healthy.replace(BEGIN, "if 1 / 0:"))
+    try:
+        yield
+    finally:
+        store.write_text(healthy)
 
 
 def refused(port: int, quantity: int, status: int) -> str:

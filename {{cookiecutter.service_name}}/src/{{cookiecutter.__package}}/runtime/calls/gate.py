@@ -19,7 +19,7 @@ class CallSettings(Section):
     max_streams: Annotated[int, Field(ge=1)] = 1000
     """Streams that may be open at once; one more is refused in the same way."""
 
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=30)
     """Longest time until a unary call is answered; a caller's own deadline may be shorter."""
 
 
