@@ -8,6 +8,8 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from lasting import lasting_port
+
 Span = dict[str, Any]
 
 KINDS = {"CLIENT", "SERVER", "PRODUCER", "CONSUMER"}
@@ -27,7 +29,7 @@ class Collector:
     answers, `holds` makes it accept and never answer.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         self.spans: list[Span] = []
         self.bodies: list[bytes] = []
         self.mistakes: list[str] = []
@@ -35,7 +37,7 @@ class Collector:
         self._arrived = threading.Condition()
         self._answers = threading.Event()
         self._answers.set()
-        self._port = port
+        self._port = lasting_port()
         self._server: _Server | None = None
 
     def __enter__(self) -> Self:
@@ -60,7 +62,6 @@ class Collector:
     def start(self) -> None:
         """Listen; after a stop on the same port as before."""
         self._server = _Server(self._port, self)
-        self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:

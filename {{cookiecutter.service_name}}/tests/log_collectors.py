@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
+from lasting import lasting_port
+
 PATIENCE_S = 20.0
 
 
@@ -23,7 +25,7 @@ class Collector:
         self.is_awake = threading.Event()
         self.is_awake.set()
         self.refuse: Callable[[dict[str, Any]], bool] = lambda _line: False
-        self.port = 0
+        self.port = lasting_port()
         self._handler = type("Handler", (HANDLERS[protocol],), {"collector": self})
         self._changed = threading.Condition()
         self._server: Server | None = None
@@ -32,7 +34,6 @@ class Collector:
         self._server = Server(("127.0.0.1", self.port), self._handler)
         if self._context is not None:
             self._server.socket = self._context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:

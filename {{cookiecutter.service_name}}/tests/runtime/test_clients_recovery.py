@@ -15,9 +15,15 @@ from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
 from {{ cookiecutter.__package }}.runtime.errors import UnavailableError
 from {{ cookiecutter.__package }}.runtime.service import Ports
 
+from lasting import lasting_port
 from process import started
 
 Call = Callable[[], Awaitable[object]]
+
+
+def lasting() -> dict[str, str]:
+    """Return ports on which the service can be started again."""
+    return {"http__port": str(lasting_port()), "grpc__port": str(lasting_port())}
 
 
 async def answered(call: Call) -> None:
@@ -46,7 +52,7 @@ async def outlived(call: Call, ports: Ports) -> None:
 
 
 async def test_grpc_calls_recover_by_themselves():
-    async with started() as first:
+    async with started(**lasting()) as first:
         ports = await first.ports()
         settings = ClientSettings(target=f"localhost:{ports.grpc}")
         async with connect(settings, "next") as channel:
@@ -72,7 +78,7 @@ def opened(ports: Ports, *, http2: bool) -> HttpClient:
 
 
 async def test_rest_calls_recover_by_themselves(http2: bool):
-    async with started() as first:
+    async with started(**lasting()) as first:
         ports = await first.ports()
         async with opened(ports, http2=http2) as http:
             await http.post("/v1/orders", json=TEA)
@@ -83,7 +89,7 @@ async def test_rest_calls_recover_by_themselves(http2: bool):
 
 async def test_a_rest_call_does_not_notice_that_the_service_was_killed_since_the_last(http2: bool):
     async with AsyncExitStack() as kept:
-        async with started() as first:
+        async with started(**lasting()) as first:
             ports = await first.ports()
             http = await kept.enter_async_context(opened(ports, http2=http2))
             await http.post("/v1/orders", json=TEA)
