@@ -95,11 +95,14 @@ async def test_a_problem_in_the_midst_of_an_answer_is_its_last_line(ports):
         assert [line async for line in lines] == []
 
 
+@pytest.mark.parametrize("ratio", [0, 1], ids=["plain", "traced"])
 @pytest.mark.parametrize("operation", ["import", "quote"])
 async def test_a_caller_who_hangs_up_is_no_fault_of_the_service(
-    serving, settings, calls, operation
+    serving, settings, calls, operation, ratio
 ):
     path = f"/v1/orders:{operation}"
+    sampled = settings.traces.model_copy(update={"sample_ratio": ratio})
+    settings = settings.model_copy(update={"traces": sampled})
     async with serving(settings) as ports, Duplex.post(ports.http, path) as duplex:
         duplex.send(json.dumps(TEA).encode() + b"\n")
     [call] = calls

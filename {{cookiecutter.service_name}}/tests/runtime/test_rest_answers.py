@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, BackgroundTasks
+from fastapi import APIRouter, BackgroundTasks, Request
 from fastapi.responses import StreamingResponse
 
 from {{ cookiecutter.__package }}.app import build
@@ -54,7 +54,14 @@ class Routes:
         async def later(tasks: BackgroundTasks) -> None:
             tasks.add_task(self.work_until_answered)
 
+        router.get("/form")(self.form)
         service.rest.include_router(router)
+
+    async def form(self, request: Request) -> None:
+        async def close() -> None:
+            self.ended.set()
+
+        request.scope["fastapi_middleware_astack"].push_async_callback(close)
 
     async def work_until_answered(self) -> None:
         await self.answered.wait()
@@ -233,3 +240,8 @@ async def test_what_is_nowhere_takes_nothing(http):
     for method in ("OPTIONS", "HEAD", "GET"):
         answer = await http.request(method, "/nothing")
         assert (answer.status_code, "allow" in answer.headers) == (404, False)
+
+
+async def test_the_files_of_a_form_are_closed_as_fastapi_closes_them(http, routes: Routes):
+    assert (await http.get("/more/form")).is_success
+    assert routes.ended.is_set()

@@ -14,8 +14,8 @@ class Call:
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
     of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended, and
-    `trace_state` W3C's header of that name: both are the concern of `traces` alone. What a call
-    does not need stays with the class, as making an object of so much costs each call.
+    `trace_state` W3C's header of that name: both are the concern of `traces` alone. What most
+    calls do not need stays with the class, as making an object of so much costs each call.
     """
 
     parent_id: str | None = None
@@ -27,14 +27,10 @@ class Call:
     route: str | None = None
     path: str = ""
     status: int = 0
-    code: str = "OK"
     started_ns: int = 0
     started_unix_ns: int = 0
     duration_ns: int = 0
-    received_bytes: int = 0
-    sent_bytes: int = 0
     deadline: float | None = None
-    principal: object | None = None
     error: BaseException | None = None
     scope: Mapping[str, Any] | None = None  # holds secrets
     span: object | None = None
@@ -43,6 +39,9 @@ class Call:
     def __init__(self, transport: Transport, trace_id: str, span_id: str) -> None:
         self.transport: Transport = transport
         self.trace_id, self.span_id = trace_id, span_id
+        self.code = "OK"
+        self.received_bytes = self.sent_bytes = 0
+        self.principal: object | None = None
 
 
 Observer = Callable[[Call], None]

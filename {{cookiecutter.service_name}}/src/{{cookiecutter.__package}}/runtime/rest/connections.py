@@ -13,6 +13,8 @@ LONGEST_PAUSE_S = 1.0  # between two looks at everybody
 LOOKS = 4  # within the shortest limit
 CUT_S = 0.3  # for a cut handler to say goodbye, and again for its connection to go
 
+HANDLER = "handler"  # of a scope, until it is read: the task that answers
+
 log = logging.getLogger(__name__)
 
 

@@ -8,18 +8,21 @@ from typing import Any, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from .connections import Connections
+from .connections import HANDLER, Connections
+
+Sent = Awaitable[None]  # once: to write it where a function is made costs each request
 
 
 def start(app: ASGIApp, cycle: RequestResponseCycle, connections: Connections) -> None:
     """Run `app` for one request, among the handlers of `connections`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        def respond(message: Message) -> Awaitable[None]:
+        def respond(message: Message) -> Sent:
             if cycle.more_body:
                 cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
             return _give_up(handler) if cycle.disconnected else send(message)
 
+        scope[HANDLER] = handler
         try:
             await app(scope, receive, respond)
         except asyncio.CancelledError:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import anyio
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import Call, current
@@ -12,6 +13,7 @@ from ..calls.deadline import GRPC_TIMEOUT, time_for
 from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError
 from ..faults import CLIENT_CLOSED_REQUEST, code_of, problem, public, refusal
+from .connections import HANDLER
 from .exchange import Exchange
 from .limits import check_head
 from .naming import peer_of
@@ -53,7 +55,10 @@ class RestEdge:
         current.set(call)  # in the context of a task that has nothing else to do
         exchange = Exchange(call, self._edge, self._limits, receive, send)
         try:
-            exchange.open(time_for(headers.get(GRPC_TIMEOUT), self._edge.timeout))
+            exchange.open(
+                time_for(headers.get(GRPC_TIMEOUT), self._edge.timeout),
+                scope.pop(HANDLER, None) or asyncio.current_task(),
+            )
             check_head(scope, head, self._limits)
             face = self._traced if call.sampled else self._plain
             await face(scope, exchange.receive, exchange.send)
@@ -101,8 +106,10 @@ class RestEdge:
 
 
 def _tells_of_leaving(error: BaseException) -> bool:
-    """Tell whether FastAPI only failed to hand on an event after the caller's leaving."""
-    return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
+    """Tell whether the framework only failed to read or to hand on, as the caller has left."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(anyio.BrokenResourceError)[1] is None
+    return isinstance(error, ClientDisconnect)
 
 
 def _note_leaving(call: Call) -> None:

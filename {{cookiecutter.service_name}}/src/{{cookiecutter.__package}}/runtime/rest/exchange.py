@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
@@ -19,7 +20,7 @@ BODILESS = frozenset({204, 304})
 
 
 class Exchange:
-    """Stands between server and application, and cancels the task that it is made in.
+    """Stands between server and application, and cancels the task that answers.
 
     That happens when the deadline has passed (`late`), or when the caller hangs up (`gone`). Once
     the answer has been handed on, nobody waits for it: work in the background goes on. A body that
@@ -27,22 +28,23 @@ class Exchange:
     """
 
     started = gone = late = False
-    refusal: HTTPException | None = None
     _body_read = _reading = _watching = _over = False
     _until = math.inf
     _body: Body | None = None
-    _ahead: asyncio.Task[Message] | None = None
-    _left: asyncio.Task[Message] | None = None
+    _task: asyncio.Task[Any] | None = None
 
     def __init__(
         self, call: Call, edge: Edge, limits: HttpLimits, receive: Receive, send: Send
     ) -> None:
         self.call, self._edge, self._limits = call, edge, limits
         self._receive, self._send = receive, send
-        self._task = asyncio.current_task()
+        self.refusal: HTTPException | None = None
+        self._ahead: asyncio.Task[Message] | None = None
+        self._left: asyncio.Task[Message] | None = None
 
-    def open(self, seconds: float) -> None:
-        """Begin the call, which has so long; raises OverloadedError."""
+    def open(self, seconds: float, task: asyncio.Task[Any] | None) -> None:
+        """Begin the call, which has so long, in `task`; raises OverloadedError."""
+        self._task = task
         now = asyncio.get_running_loop().time()
         self.call.deadline = self._until = now + seconds
         self._edge.alarm.set(self, now + (WATCH_AFTER_S if seconds > WATCH_AFTER_S else seconds))

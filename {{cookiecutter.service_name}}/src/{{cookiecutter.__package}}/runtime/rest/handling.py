@@ -1,12 +1,14 @@
 """Handlers of a server that starts them itself, and tells them little about their client."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Sequence
 from http.client import SERVICE_UNAVAILABLE
+from types import CodeType
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .connections import Connections
+from .connections import HANDLER, Connections
 
 LARGE_BYTES = 64 * 1024  # less fits into the buffers on the way
 
@@ -19,9 +21,10 @@ class Handling:
         self._send_s = connections.limits.send_time.total_seconds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = asyncio.current_task()
+        scope[HANDLER] = handler = asyncio.current_task()
         assert handler is not None
-        self._connections.adopt(handler)
+        if self._connections.ending:
+            self._connections.adopt(handler)
         handled = _Handled(handler, receive, send, self._send_s)
         try:
             await self._app(scope, handled.receive, handled.send)
@@ -29,28 +32,35 @@ class Handling:
             if not handled.started:
                 await _say_goodbye(send)
         finally:
-            handled.close()
-            self._connections.release(handler)
+            if handled.ahead is not None:
+                handled.ahead.cancel()
+
+    def adopt_all(self) -> None:
+        """Let the end wait for what runs now, which is looked for then and not noted before."""
+        for task in asyncio.all_tasks():
+            if Handling.__call__.__code__ in _codes(task):
+                self._connections.adopt(task)
 
 
 class _Handled:
     """One request; while it is answered in parts, somebody looks out for the client's leaving."""
 
     started = _reading = False
-    _ahead: asyncio.Task[None] | None = None
+    _read: Sequence[Message] = ()
 
     def __init__(
-        self, handler: asyncio.Task[None], receive: Receive, send: Send, send_s: float
+        self, handler: asyncio.Task[Any], receive: Receive, send: Send, send_s: float
     ) -> None:
         self._handler, self._receive, self._send, self._send_s = handler, receive, send, send_s
-        self._read: list[Message] = []
+        self.ahead: asyncio.Task[None] | None = None  # who looks out
 
     async def receive(self) -> Message:
         """Hand on what the client has sent."""
-        if self._ahead is not None:
-            await asyncio.wait([self._ahead])
+        if self.ahead is not None:
+            await asyncio.wait([self.ahead])
         if self._read:
-            return self._read.pop(0)
+            first, *self._read = self._read
+            return first
         self._reading = True
         try:
             return await self._receive()
@@ -59,10 +69,12 @@ class _Handled:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Hand on a part of the answer; a client that takes none of it is given up."""
-        self.started = True
-        if not message.get("more_body") and len(message.get("body", b"")) <= LARGE_BYTES:
-            return self._send(message)
-        return self._send_large(message)
+        body = message.get("body")
+        if body is None:
+            self.started = True
+        elif len(body) > LARGE_BYTES or message.get("more_body"):
+            return self._send_large(message)
+        return self._send(message)
 
     async def _send_large(self, message: Message) -> None:
         self._look_out()
@@ -73,21 +85,16 @@ class _Handled:
             self._handler.cancel()
         await asyncio.sleep(0)  # to a client that has gone, granian sends without any wait
 
-    def close(self) -> None:
-        """Stop looking out."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-
     def _look_out(self) -> None:
-        if self._ahead is None and not self._reading:
-            self._ahead = asyncio.get_running_loop().create_task(self._until_left())
+        if self.ahead is None and not self._reading:
+            self.ahead = asyncio.get_running_loop().create_task(self._until_left())
 
     async def _until_left(self) -> None:
         """Read on up to the disconnect, unless there is a body, which is not ours to read."""
         more_body = False
         while not more_body:
             message = await self._receive()
-            self._read.append(message)
+            self._read = [*self._read, message]
             more_body = message.get("more_body", False)
             if message["type"] == "http.disconnect":
                 self._handler.cancel()
@@ -98,3 +105,11 @@ async def _say_goodbye(send: Send) -> None:
     headers = [(b"content-length", b"0")]
     await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
+
+
+def _codes(task: asyncio.Task[Any]) -> Iterator[CodeType]:
+    """Yield the code of each coroutine that `task` waits in, the outermost first."""
+    awaited: Any = task.get_coro()
+    while hasattr(awaited, "cr_code"):
+        yield awaited.cr_code
+        awaited = awaited.cr_await

@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from fastapi import FastAPI
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -24,7 +25,7 @@ class Faces(NamedTuple):
 def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
     """Return the faces of `api`, to which nothing can be added from now on."""
     plain = api.build_middleware_stack()  # each layer exists only once
-    outermost = ServerErrorMiddleware(plain, api.exception_handlers.get(Exception))
+    outermost = ServerErrorMiddleware(plain)
     vars(api)["build_middleware_stack"] = lambda: outermost  # the instrumentation asks for one
     choose_stable_names()
     FastAPIInstrumentor.instrument_app(
@@ -33,9 +34,7 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
         excluded_urls="",
         exclude_spans=["receive", "send"],
     )
-    stack = api.build_middleware_stack()
-    assert isinstance(stack, ServerErrorMiddleware)
-    traced = stack.app  # the edge does what the outermost layer would
+    traced = _without_our_part(api.build_middleware_stack())
 
     def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["app"] = api  # as FastAPI does in front of its one stack
@@ -50,3 +49,22 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
         return traced(scope, receive, send)
 
     return Faces(answer_plainly, answer_traced)
+
+
+def _without_our_part(stack: ASGIApp) -> ASGIApp:
+    """Return the instrumentation; errors are answered by the edge.
+
+    Nor does it route each request once more: the span gets its name when the call has ended.
+    """
+    assert isinstance(stack, ServerErrorMiddleware)
+    instrumentation = stack.app
+    assert isinstance(instrumentation, OpenTelemetryMiddleware)
+    answering = instrumentation.app
+    assert isinstance(answering, ServerErrorMiddleware)
+    instrumentation.app = answering.app
+    instrumentation.default_span_details = _method
+    return instrumentation
+
+
+def _method(scope: Scope) -> tuple[str, dict[str, str]]:
+    return scope["method"], {}

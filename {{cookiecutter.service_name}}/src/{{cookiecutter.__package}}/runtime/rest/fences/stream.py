@@ -11,8 +11,9 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import HTTPScope
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
+from ..connections import HANDLER
 from ..refused import refused
 from .tasks import Tasks
 
@@ -83,6 +84,7 @@ class FencedStream(HTTPStream):
         self._handler = self.task_group.spawn_handler(self._run())
 
     async def _run(self) -> None:
+        cast(Scope, self.scope)[HANDLER] = self._handler
         app = cast(ASGIApp, self.app)  # hypercorn only hands it on
         try:
             await app(cast(Any, self.scope), self._receive, self._respond)
