@@ -242,6 +242,16 @@ async def test_what_is_nowhere_takes_nothing(http):
         assert (answer.status_code, "allow" in answer.headers) == (404, False)
 
 
+async def test_a_caller_reads_that_the_stop_has_cut_the_call(opened, calls):
+    async with httpx.AsyncClient(timeout=10) as caller:
+        async with opened() as http:
+            waiting = asyncio.create_task(caller.get(f"{http.base_url}/more/held"))
+            await asyncio.sleep(0.1)
+        answer = await waiting
+    assert (answer.status_code, answer.json()["trace_id"]) == (503, answer.headers["x-trace-id"])
+    assert [(call.status, call.code, call.error) for call in calls] == [(503, "UNAVAILABLE", None)]
+
+
 async def test_the_files_of_a_form_are_closed_as_fastapi_closes_them(http, routes: Routes):
     assert (await http.get("/more/form")).is_success
     assert routes.ended.is_set()

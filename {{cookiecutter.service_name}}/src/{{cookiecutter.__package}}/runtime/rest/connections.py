@@ -13,6 +13,7 @@ LONGEST_PAUSE_S = 1.0  # between two looks at everybody
 LOOKS = 4  # within the shortest limit
 CUT_S = 0.3  # for a cut handler to say goodbye, and again for its connection to go
 
+CUT = "the service stops"  # why a handler is cancelled whose client may still be there
 HANDLER = "handler"  # of a scope, until it is read: the task that answers
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Connections:
 
     def _cancel(self) -> None:
         for handler in tuple(self._handlers):
-            handler.cancel()
+            handler.cancel(CUT)
 
     def _abort(self) -> None:
         for connection in tuple(self._open):

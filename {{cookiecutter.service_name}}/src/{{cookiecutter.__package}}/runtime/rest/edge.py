@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..calls.call import Call, current
 from ..calls.deadline import GRPC_TIMEOUT, time_for
 from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
-from ..errors import DeadlineExceededError, InternalError
+from ..errors import DeadlineExceededError, InternalError, UnavailableError
 from ..faults import CLIENT_CLOSED_REQUEST, code_of, problem, public, refusal
-from .connections import HANDLER
+from .connections import CUT, HANDLER
 from .exchange import Exchange
 from .limits import check_head
 from .naming import peer_of
@@ -80,6 +80,8 @@ class RestEdge:
         """Do what an error asks for; raises CancelledError if that is not the call's own end."""
         if exchange.takes_back_cancelling():
             error = DeadlineExceededError("not answered in time") if exchange.late else error
+        elif CUT in error.args and exchange.takes_back_the_cut():
+            error = UnavailableError(CUT)
         elif isinstance(error, asyncio.CancelledError):
             _note_leaving(exchange.call)
             raise error

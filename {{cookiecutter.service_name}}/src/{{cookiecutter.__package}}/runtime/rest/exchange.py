@@ -89,6 +89,10 @@ class Exchange:
         ours = self.late or self.gone
         return ours and self._task is not None and self._task.uncancel() == 0
 
+    def takes_back_the_cut(self) -> bool:
+        """Tell whether there is still time for an answer after the stop has cancelled the call."""
+        return not self.started and self._task is not None and self._task.uncancel() == 0
+
     def wake(self) -> None:
         """End the call if it is late, else see whether its caller is still there."""
         if asyncio.get_running_loop().time() >= self._until - EARLY_S:
