@@ -11,7 +11,8 @@ from cookiecutter.utils import simple_filter
 
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 LONGEST = 36  # characters; with more, import lines in the tests outgrow their 100 columns
-OWN_FOLDERS = {"config", "dist", "proto", "src", "tests"}  # git and ruff skip any `dist`
+# Of a service, and those that git or ruff skip wherever they are.
+OWN_FOLDERS = {"config", "dist", "node-modules", "proto", "src", "tests"}
 TEMPLATE = Path(__file__).parent
 TESTS = TEMPLATE / "{{cookiecutter.service_name}}/tests"  # its modules import each other by name
 OF_TESTS = ("", ".py")  # a folder, a module

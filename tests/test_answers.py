@@ -31,7 +31,8 @@ REFUSED = [
     ("", f"{FORM}, like order-book"),
     ("a" * 37, "37 characters; at most 36, please"),
     ("class", "a keyword of Python"),
-    *((name, OWN) for name in ("config", "proto", "src", "tests", "conftest", "dist", "orders")),
+    *((name, OWN) for name in ("config", "proto", "src", "tests", "conftest", "orders")),
+    *((name, OWN) for name in ("dist", "node-modules")),  # git and ruff skip such folders
     *((name, TAKEN) for name in ("logging", "test", "distutils", "annotationlib")),  # Python, once
     *((name, TAKEN) for name in ("grpc", "google", "h2", "typing-extensions")),  # to be imported
     *((name, TAKEN) for name in ("grpcio", "pyjwt", "pip", "colorama")),  # to be installed
