@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from loguru import logger
 
@@ -19,7 +19,8 @@ TRACE_ID = "x-trace-id"
 LONGEST_REQUEST_ID = 128  # characters; a longer one is not the caller's to choose
 
 
-class Edge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Edge:
     """The parts that the edges of both transports share.
 
     `begin` decides about the trace and returns the call, for which it needs the headers `reads`;

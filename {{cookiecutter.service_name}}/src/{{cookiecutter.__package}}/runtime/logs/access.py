@@ -5,6 +5,7 @@ Only what somebody else has chosen has to be quoted by an encoder.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ class Outcome(NamedTuple):
     outcome: str
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Part:
     """What many calls have in common: level and message, and most of the fields as JSON."""
 
     level: str

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
 
 import grpc
@@ -33,7 +34,8 @@ class RpcGuard(Protocol):
         """Let in who wants to read what the services are, or abort."""
 
 
-class RpcParts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RpcParts:
     """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us."""
 
     edge: Edge
