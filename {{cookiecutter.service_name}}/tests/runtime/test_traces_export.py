@@ -53,6 +53,9 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
+    for thread in threading.enumerate():
+        if thread.name == "traces":  # of a test before, which did not wait for its last line
+            thread.join(10)
     sink = logger.add(lines := Lines(), format="{message}{exception}")
     yield lines
     logger.remove(sink)

@@ -1,8 +1,7 @@
 """Where spans go: our small wrapper around the exporters of OpenTelemetry."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from http import HTTPStatus
 from importlib import import_module
 from typing import Any
@@ -32,8 +31,7 @@ class HttpExporting:
         """Send `spans`; raises UndeliveredError."""
         self._session.outcome, self._session.again = "cannot be encoded", False
         try:
-            with _silenced("opentelemetry.exporter"):
-                result = self._exporter.export(spans)
+            result = self._exporter.export(spans)
         except requests.RequestException:
             result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS:
@@ -41,8 +39,7 @@ class HttpExporting:
 
     def close(self) -> None:
         """Close the connection."""
-        with _silenced("opentelemetry.exporter"):
-            self._exporter.shutdown()
+        self._exporter.shutdown()
 
 
 class _Watched(requests.Session):
@@ -64,6 +61,7 @@ class _Watched(requests.Session):
 
 def _exporter(kind: str, endpoint: str, session: requests.Session) -> SpanExporter:
     module, name = CLASSES[kind]
+    logging.getLogger(module).setLevel(logging.CRITICAL)  # the report says it in one line
     make = getattr(import_module(module), name)
     exporter: SpanExporter = make(endpoint=endpoint, timeout=TIMEOUT_S, session=session)
     return exporter
@@ -76,15 +74,3 @@ def _in_short(error: requests.RequestException) -> str:
     while cause is not None and not getattr(cause, "strerror", None):
         cause = cause.__cause__ or cause.__context__
     return getattr(cause, "strerror", None) or "no connection"
-
-
-@contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    """Keep a library's own lines away: the report says it in one."""
-    library = logging.getLogger(name)
-    before = library.level
-    library.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        library.setLevel(before)
