@@ -17,5 +17,6 @@ def _load(name: str) -> ModuleType:
     return module
 
 
+sys.modules["lasting"] = _load("lasting")  # the others import it by this name
 SpanCollector = _load("collector").Collector
 LogCollector = _load("log_collectors").Collector
