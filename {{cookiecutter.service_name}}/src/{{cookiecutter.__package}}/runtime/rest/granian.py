@@ -45,8 +45,7 @@ class GranianServer:
         self.name = name
         self._connections = Connections(limits)
         secured = _tls(f"{name}.tls", tls) if tls else {}
-        self._handling = Handling(app, self._connections)
-        self._server = _Embedded(self._handling, bound, limits, secured)
+        self._server = _Embedded(Handling(app, self._connections), bound, limits, secured)
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -57,7 +56,6 @@ class GranianServer:
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls finish for `grace` seconds, then cut them."""
         self._server.end()
-        self._handling.adopt_all()
         await self._connections.end(grace)
         await asyncio.wait([self._serving], timeout=LINGER_S)
         self._stopped.set()

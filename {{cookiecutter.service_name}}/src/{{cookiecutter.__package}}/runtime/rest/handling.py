@@ -1,9 +1,8 @@
 """Handlers of a server that starts them itself, and tells them little about their client."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Sequence
 from http.client import SERVICE_UNAVAILABLE
-from types import CodeType
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,8 +22,7 @@ class Handling:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[HANDLER] = handler = asyncio.current_task()
         assert handler is not None
-        if self._connections.ending:
-            self._connections.adopt(handler)
+        self._connections.adopt(handler)
         handled = _Handled(handler, receive, send, self._send_s)
         try:
             await self._app(scope, handled.receive, handled.send)
@@ -34,12 +32,7 @@ class Handling:
         finally:
             if handled.ahead is not None:
                 handled.ahead.cancel()
-
-    def adopt_all(self) -> None:
-        """Let the end wait for what runs now, which is looked for then and not noted before."""
-        for task in asyncio.all_tasks():
-            if Handling.__call__.__code__ in _codes(task):
-                self._connections.adopt(task)
+            self._connections.release(handler)
 
 
 class _Handled:
@@ -105,11 +98,3 @@ async def _say_goodbye(send: Send) -> None:
     headers = [(b"content-length", b"0")]
     await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
-
-
-def _codes(task: asyncio.Task[Any]) -> Iterator[CodeType]:
-    """Yield the code of each coroutine that `task` waits in, the outermost first."""
-    awaited: Any = task.get_coro()
-    while hasattr(awaited, "cr_code"):
-        yield awaited.cr_code
-        awaited = awaited.cr_await
