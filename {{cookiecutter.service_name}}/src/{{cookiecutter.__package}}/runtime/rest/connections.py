@@ -14,7 +14,9 @@ LOOKS = 4  # within the shortest limit
 CUT_S = 0.3  # for a cut handler to say goodbye, and again for its connection to go
 
 CUT = "the service stops"  # why a handler is cancelled whose client may still be there
-HANDLER = "handler"  # of a scope, until it is read: the task that answers
+# Of a scope, until it is read, as they would hold each other: the task that answers, for which to
+# ask again is dear before Python 3.12.
+HANDLER = "handler"
 
 log = logging.getLogger(__name__)
 

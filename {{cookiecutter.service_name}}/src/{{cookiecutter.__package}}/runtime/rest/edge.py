@@ -80,11 +80,11 @@ class RestEdge:
         """Do what an error asks for; raises CancelledError if that is not the call's own end."""
         if exchange.takes_back_cancelling():
             error = DeadlineExceededError("not answered in time") if exchange.late else error
-        elif CUT in error.args and exchange.takes_back_the_cut():
-            error = UnavailableError(CUT)
         elif isinstance(error, asyncio.CancelledError):
-            _note_leaving(exchange.call)
-            raise error
+            if CUT not in error.args or not exchange.takes_back_the_cut():
+                _note_leaving(exchange.call)
+                raise error
+            error = UnavailableError(CUT)
         if is_cut(error) or _tells_of_leaving(error):
             _note_leaving(exchange.call)
         else:

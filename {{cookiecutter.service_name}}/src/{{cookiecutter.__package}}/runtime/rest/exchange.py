@@ -86,12 +86,11 @@ class Exchange:
 
     def takes_back_cancelling(self) -> bool:
         """Tell whether nobody but us has cancelled the call, and take that back."""
-        ours = self.late or self.gone
-        return ours and self._task is not None and self._task.uncancel() == 0
+        return (self.late or self.gone) and self._takes_it_back()
 
     def takes_back_the_cut(self) -> bool:
         """Tell whether there is still time for an answer after the stop has cancelled the call."""
-        return not self.started and self._task is not None and self._task.uncancel() == 0
+        return not self.started and self._takes_it_back()
 
     def wake(self) -> None:
         """End the call if it is late, else see whether its caller is still there."""
@@ -123,6 +122,9 @@ class Exchange:
         self.started = True
         call.status = message["status"]
         message["headers"] = [*headers, *id_headers(call)]
+
+    def _takes_it_back(self) -> bool:
+        return self._task is not None and self._task.uncancel() == 0
 
     def _may_have_body(self, status: int) -> bool:
         return self.call.method != "HEAD" and status not in BODILESS

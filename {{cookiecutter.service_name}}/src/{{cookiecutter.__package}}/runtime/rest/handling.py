@@ -1,7 +1,7 @@
 """Handlers of a server that starts them itself, and tells them little about their client."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from http.client import SERVICE_UNAVAILABLE
 from typing import Any
 
@@ -39,12 +39,12 @@ class _Handled:
     """One request; while it is answered in parts, somebody looks out for the client's leaving."""
 
     started = _reading = False
-    _read: Sequence[Message] = ()
 
     def __init__(
         self, handler: asyncio.Task[Any], receive: Receive, send: Send, send_s: float
     ) -> None:
         self._handler, self._receive, self._send, self._send_s = handler, receive, send, send_s
+        self._read: list[Message] = []
         self.ahead: asyncio.Task[None] | None = None  # who looks out
 
     async def receive(self) -> Message:
@@ -52,8 +52,7 @@ class _Handled:
         if self.ahead is not None:
             await asyncio.wait([self.ahead])
         if self._read:
-            first, *self._read = self._read
-            return first
+            return self._read.pop(0)
         self._reading = True
         try:
             return await self._receive()
@@ -87,7 +86,7 @@ class _Handled:
         more_body = False
         while not more_body:
             message = await self._receive()
-            self._read = [*self._read, message]
+            self._read.append(message)
             more_body = message.get("more_body", False)
             if message["type"] == "http.disconnect":
                 self._handler.cancel()
