@@ -24,7 +24,10 @@ from {{ cookiecutter.__package }}.runtime.traces import tracing
 from {{ cookiecutter.__package }}.settings import Settings
 
 hypothesis.settings.register_profile(  # what is slow is the machine
-    "loaded machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "loaded machine",
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("loaded machine")
 hypothesis.settings.register_profile(  # pytest --hypothesis-profile=long
