@@ -212,11 +212,17 @@ async def test_an_old_connection_says_which_answer_is_the_last(kind: Any, quiet:
         await until_old(port)
 
 
+async def left_apart(port: Port) -> bool:
+    """Return whether who came together left within more than 150 ms, of 400 that are meant."""
+    left = await asyncio.gather(*(until_old(port) for _ in range(20)))
+    return max(left) - min(left) > 0.15
+
+
 @pytest.mark.parametrize("kind", OURS)
 async def test_who_came_together_does_not_leave_together(kind: Any, quiet: None) -> None:
     async with serving(kind, connection_age="2s", send_time="200ms") as port:  # looks often
-        left = await asyncio.gather(*(until_old(port) for _ in range(20)))
-    assert max(left) - min(left) > 0.15  # of 0.4, as each is up to a tenth younger or older
+        # A machine that stops for a while just then sends all of them away at once.
+        assert await left_apart(port) or await left_apart(port)
 
 
 async def test_half_a_head_has_its_time(port: Port) -> None:

@@ -48,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._old_at = now + age_s(limits)
         self._old = self._discarding = self._may_be_large = False
         self._head_bytes = 0
-        self._progress = Progress(limits.send_time.total_seconds(), now)
+        self._progress = Progress(limits.send_time.total_seconds())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look after a client."""

@@ -31,7 +31,7 @@ class Connection:
         limits, self._loop = listener.limits, asyncio.get_running_loop()
         now = self._loop.time()
         self._listener, self._reader, self._writer = listener, reader, writer
-        self._line = Line(writer, Progress(limits.send_time.total_seconds(), now))
+        self._line = Line(writer, Progress(limits.send_time.total_seconds()))
         self._header_s = limits.header_time.total_seconds()
         self._idle_s = limits.idle_time.total_seconds()
         self._due = now + self._header_s  # when it is closed, unless a request comes

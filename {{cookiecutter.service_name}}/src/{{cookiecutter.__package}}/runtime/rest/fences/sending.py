@@ -90,7 +90,7 @@ class Sending(H2Protocol):
         return min(window, self.connection.max_outbound_frame_size)
 
     def _open_outbox(self, stream_id: int) -> Outbox:
-        outbox = Outbox(self.context.event_class, Progress(self._send_s, self._loop.time()))
+        outbox = Outbox(self.context.event_class, Progress(self._send_s))
         self.stream_buffers[stream_id] = outbox
         self.priority.insert_stream(stream_id)
         return outbox
