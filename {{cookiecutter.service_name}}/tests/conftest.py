@@ -1,5 +1,6 @@
 """The real service on free ports; it starts in milliseconds, so nothing is mocked."""
 
+import faulthandler
 import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -59,6 +60,13 @@ def silent(settings: LogsSettings) -> Logs:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # what was imported stays: to search it again and again takes time
+
+
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Watch over the end of a test that has failed: pytest watches no longer, for debuggers."""
+    if isinstance(node, pytest.Item) and not node.config.getoption("usepdb"):
+        limit_s = float(node.config.getini("faulthandler_timeout"))
+        faulthandler.dump_traceback_later(limit_s, exit=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

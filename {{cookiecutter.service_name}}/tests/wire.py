@@ -297,6 +297,12 @@ class Port:
         assert not left
         assert self.probe.running == 0
 
+    async def stops(self, grace_s: float = 60.0) -> None:
+        """Stop the server; it takes little more than a short grace, and nothing of a long one."""
+        async with asyncio.timeout(TIMEOUT_S):
+            await self.server.stop(grace_s)
+            await self.server.wait()
+
 
 @asynccontextmanager
 async def serving(kind: Any, fence: Any = None, **limits: Any) -> AsyncIterator[Port]:
@@ -307,6 +313,7 @@ async def serving(kind: Any, fence: Any = None, **limits: Any) -> AsyncIterator[
     try:
         yield Port(server, bound.getsockname()[1], probe)
     finally:
+        probe.release.set()
         await server.stop(0)
 
 

@@ -46,12 +46,6 @@ async def http2_port(request: pytest.FixtureRequest, quiet: None) -> Any:
         yield port
 
 
-async def stopped(port: Port, grace: float, within: float) -> None:
-    async with asyncio.timeout(within):
-        await port.server.stop(grace)
-        await port.server.wait()
-
-
 # Serving.
 
 
@@ -84,7 +78,7 @@ async def test_serving_goes_on_until_it_is_stopped(port: Port) -> None:
         wire.send(GET)
         await wire.until(b"bytes")
     assert not waiting.done()
-    await stopped(port, grace=1, within=1)
+    await port.stops()
     await waiting
 
 
@@ -95,7 +89,7 @@ async def test_a_request_under_way_finishes(port: Port) -> None:
     async with Wire.open(port.number) as wire:
         wire.send(HOLD)
         await port.probe.has_begun()
-        stop = asyncio.create_task(stopped(port, grace=5, within=2))
+        stop = asyncio.create_task(port.stops())
         await asyncio.sleep(0)
         port.probe.release.set()
         answer = await wire.closed()
@@ -108,14 +102,14 @@ async def test_an_idle_connection_does_not_hold_up_the_stop(port: Port) -> None:
     async with Wire.open(port.number) as wire, Wire.open(port.number):
         wire.send(GET)
         await wire.until(b"bytes")
-        await stopped(port, grace=5, within=1)
+        await port.stops()
 
 
 async def test_an_idle_http2_connection_does_not_hold_up_the_stop(http2_port: Port) -> None:
     async with H2Wire.open(http2_port.number) as wire:
         wire.begin()
         await wire.answer(wire.request())
-        await stopped(http2_port, grace=5, within=1)
+        await http2_port.stops()
         await wire.until_goaway()
 
 
@@ -123,7 +117,7 @@ async def test_a_request_over_the_grace_is_cut(port: Port) -> None:
     async with Wire.open(port.number) as wire:
         wire.send(HOLD)
         await port.probe.has_begun()
-        await stopped(port, grace=0.2, within=1.2)
+        await port.stops(grace_s=0.2)
         assert (await wire.until(b"\r\n")).startswith(b"HTTP/1.1 503")
     assert port.probe.cancelled == 1
 
@@ -132,12 +126,12 @@ async def test_a_reader_that_does_not_read_does_not_hold_up_the_stop(port: Port)
     async with Wire.open(port.number) as wire:
         wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
         await port.probe.has_begun()
-        await stopped(port, grace=0.2, within=1.5)
+        await port.stops(grace_s=0.2)
     assert port.probe.running == 0
 
 
 async def test_nobody_can_connect_any_more(port: Port) -> None:
-    await stopped(port, grace=5, within=1)
+    await port.stops()
     with pytest.raises(ConnectionError):
         await asyncio.open_connection("127.0.0.1", port.number)
 
@@ -148,7 +142,7 @@ async def test_a_second_stop_shortens_the_first(port: Port) -> None:
         await port.probe.has_begun()
         first = asyncio.create_task(port.server.stop(60))
         await asyncio.sleep(0)
-        await stopped(port, grace=0, within=1.2)
+        await port.stops(grace_s=0)
         async with asyncio.timeout(TIMEOUT_S):
             await first
 

@@ -21,12 +21,6 @@ async def port(quiet: None) -> Any:
         yield port
 
 
-async def stopped(port: Port, grace: float, within: float) -> None:
-    async with asyncio.timeout(within):
-        await port.server.stop(grace)
-        await port.server.wait()
-
-
 # Connections without a request do not hold it up.
 
 
@@ -59,7 +53,7 @@ async def a_request_on_http2(wire: H2Wire) -> None:
 async def test_an_idle_connection_does_not_hold_up_the_stop(port: Port, said: Any) -> None:
     async with H2Wire.open(port.number) as wire:
         await said(wire)
-        await stopped(port, grace=5, within=1)
+        await port.stops()
         if said in {the_preface, a_request_on_http2}:
             await wire.until_goaway()
         await wire.closed()
@@ -70,7 +64,7 @@ async def test_a_request_that_crosses_the_goaway_is_not_reset(port: Port) -> Non
         wire.begin()
         answered = wire.request()
         await wire.answer(answered)
-        stop = asyncio.create_task(stopped(port, grace=5, within=2))
+        stop = asyncio.create_task(port.stops())
         for _ in range(3):  # a port that has closed would answer with a reset
             await asyncio.sleep(0.03)
             wire.request()
@@ -86,7 +80,7 @@ async def test_a_request_on_http1_finishes(port: Port) -> None:
     async with Wire.open(port.number) as wire:
         wire.send(b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n")
         await port.probe.has_begun()
-        stop = asyncio.create_task(stopped(port, grace=5, within=1))
+        stop = asyncio.create_task(port.stops())
         await asyncio.sleep(0)
         port.probe.release.set()
         answer = await wire.closed()
@@ -104,7 +98,7 @@ async def test_a_request_on_http2_finishes_and_a_new_one_is_refused(
         wire.begin()
         stream_id = wire.request(path)
         await port.probe.has_begun()
-        stop = asyncio.create_task(stopped(port, grace=5, within=1))
+        stop = asyncio.create_task(port.stops())
         await asyncio.sleep(0)
         refused = wire.request()
         assert (await wire.answer(refused)).reset == REFUSED
@@ -121,7 +115,7 @@ async def test_a_request_of_httpx_finishes(port: Port, path: str) -> None:
         url = f"http://127.0.0.1:{port.number}/{path}"
         request = asyncio.create_task(client.get(url))
         await port.probe.has_begun()
-        stop = asyncio.create_task(stopped(port, grace=5, within=1))
+        stop = asyncio.create_task(port.stops())
         await asyncio.sleep(0)
         port.probe.release.set()
         assert (await request).status_code == 200
@@ -129,7 +123,7 @@ async def test_a_request_of_httpx_finishes(port: Port, path: str) -> None:
 
 
 async def test_nobody_can_connect_any_more(port: Port) -> None:
-    await stopped(port, grace=5, within=0.5)
+    await port.stops()
     with pytest.raises(ConnectionError):
         await asyncio.open_connection("127.0.0.1", port.number)
 
@@ -143,7 +137,7 @@ async def test_a_request_over_the_grace_is_cut(port: Port) -> None:
         stream_id = wire.request("/hold")
         old.send(b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n")
         await port.probe.has_begun(2)
-        await stopped(port, grace=0.2, within=1.2)
+        await port.stops(grace_s=0.2)
         assert (await wire.answer(stream_id)).status == 503
         assert (await old.closed()).startswith(b"HTTP/1.1 503")
     assert port.probe.cancelled == 2
@@ -157,7 +151,7 @@ async def test_a_reader_that_does_not_read_is_cut(port: Port, window: int) -> No
         wire.request("/endless")
         wire.request("/hold")
         await port.probe.has_begun(2)
-        await stopped(port, grace=0.2, within=1.2)
+        await port.stops(grace_s=0.2)
     await port.nothing_is_left()
 
 
@@ -165,7 +159,7 @@ async def test_a_reader_on_http1_that_does_not_read_is_cut(port: Port) -> None:
     async with Wire.open(port.number) as wire:
         wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
         await port.probe.has_begun()
-        await stopped(port, grace=0.2, within=1.2)
+        await port.stops(grace_s=0.2)
     await port.nothing_is_left()
 
 
@@ -174,7 +168,7 @@ async def test_a_bad_path_does_not_hold_up_the_stop(port: Port) -> None:
         wire.begin()
         wire.request("/hold")
         await wire.answer(wire.request(b"/\xff"))
-        await stopped(port, grace=0.2, within=1.2)
+        await port.stops(grace_s=0.2)
     await port.nothing_is_left()
 
 
@@ -184,7 +178,7 @@ async def test_a_handler_that_ignores_its_end_is_named(
     async with Wire.open(port.number) as wire:
         wire.send(b"GET /stubborn HTTP/1.1\r\nhost: a\r\n\r\n")
         await port.probe.has_begun()
-        await stopped(port, grace=0.2, within=1.2)
+        await port.stops(grace_s=0.2)
     assert [record for record in caplog.records if record.levelno == logging.WARNING]
     port.probe.release.set()
     await port.nothing_is_left()
@@ -196,6 +190,6 @@ async def test_a_second_stop_shortens_the_first(port: Port) -> None:
         await port.probe.has_begun()
         first = asyncio.create_task(port.server.stop(60))
         await asyncio.sleep(0)
-        await stopped(port, grace=0, within=1)
+        await port.stops(grace_s=0)
         async with asyncio.timeout(TIMEOUT_S):
             await first
