@@ -30,10 +30,12 @@ PARTS = (
             "remote_errors",
             "rpc",
             "rpc_spans",
+            "secure_channel",
             "settings",
             "tls",
         )
     ),
+    *(f"tls/{name}.py" for name in ("__init__", "files", "pem", "settings")),
 )
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from typing import Any, TypeGuard
 
@@ -13,8 +14,9 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from grpc.aio import ClientInterceptor
 
 from ..errors import StartupError
+from .secure_channel import SecureChannel
 from .settings import ClientRetries, ClientSettings
-from .tls import credentials
+from .tls import credentials, followed_credentials
 
 FIRST_RECONNECT_MS, LONGEST_RECONNECT_MS = 100, 5_000  # so that who comes back is soon found
 ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
@@ -30,8 +32,9 @@ def open_channel(
     chosen, target = options(settings), settings.target
     if settings.tls is None:
         return grpc.aio.insecure_channel(target, chosen, interceptors=interceptors)
-    secrets = credentials(name, settings.tls)
-    return grpc.aio.secure_channel(target, secrets, chosen, interceptors=interceptors)
+    files = followed_credentials(name, settings.tls)
+    secure = partial(grpc.aio.secure_channel, target, options=chosen, interceptors=interceptors)
+    return SecureChannel(files, secure)
 
 
 def open_blocking_channel(name: str, settings: ClientSettings) -> grpc.Channel:

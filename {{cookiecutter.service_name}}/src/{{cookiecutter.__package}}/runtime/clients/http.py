@@ -13,12 +13,12 @@ from ..errors import DeadlineExceededError, StartupError, UnavailableError
 from ..faults import MEDIA_TYPE, code_of
 from ..traces.http_client import instrument
 from .call import ClientCall
-from .http2 import Http2Transport
+from .http2 import HttpTransport
 from .http_bodies import CALL, CountingTransport, Streamed
 from .outgoing import Outgoing, noted
 from .remote_errors import code_in, from_problem, neutral, read_problem
 from .settings import ClientTls
-from .tls import ssl_context
+from .tls import followed_context
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 AWAY = frozenset({502, 503, 504})
@@ -123,11 +123,12 @@ def _translated(call: ClientCall) -> Iterator[None]:
 def _transport(outgoing: Outgoing) -> httpx.AsyncBaseTransport:
     """Return what speaks the version of HTTP that the settings want; raises StartupError."""
     settings = outgoing.settings
-    is_secure = settings.url.startswith("https:")
-    tls = ssl_context(outgoing.name, settings.tls or ClientTls()) if is_secure else None
-    if is_secure if settings.http2 is None else settings.http2:
-        return Http2Transport(tls)
-    return httpx.AsyncHTTPTransport(verify=tls or False, trust_env=False)
+    if settings.url.startswith("https:"):
+        files = followed_context(outgoing.name, settings.tls or ClientTls())
+        return HttpTransport(files, http2=settings.http2 is not False)
+    if settings.http2:
+        return HttpTransport(None, http2=True)
+    return httpx.AsyncHTTPTransport(verify=False, trust_env=False)
 
 
 class _AwayError(Exception):

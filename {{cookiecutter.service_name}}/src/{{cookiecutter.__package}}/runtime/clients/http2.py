@@ -1,4 +1,4 @@
-"""HTTP/2 for httpx: its pool, with connections of our own."""
+"""HTTP/2 for httpx: its pool, with connections of our own, and the certificates of the day."""
 
 import ssl
 from contextlib import AsyncExitStack
@@ -6,21 +6,39 @@ from contextlib import AsyncExitStack
 import httpcore
 import httpx
 
+from ..tls import Followed
 from .http2_connection import Http2Connection
 
-EXPIRY_S = httpx.Limits().keepalive_expiry
+CONNECTIONS, IDLE_CONNECTIONS, EXPIRY_S = 100, 20, 5.0  # as httpx has them
+
+Files = Followed[ssl.SSLContext]
 
 
-class Http2Transport(httpx.AsyncHTTPTransport):
-    """Speaks HTTP/2, over TLS only where the other side agrees; else HTTP/1.1."""
+class HttpTransport(httpx.AsyncHTTPTransport):
+    """Speaks HTTP/2 if wanted, over TLS only where the other side agrees; else HTTP/1.1."""
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        self._pool = _Pool(tls, keepalive_expiry=EXPIRY_S, http1=tls is not None, http2=True)
+    def __init__(self, files: Files | None, *, http2: bool) -> None:
+        self._pool = _Pool(files, http2=http2)
 
 
 class _Pool(httpcore.AsyncConnectionPool):
+    def __init__(self, files: Files | None, *, http2: bool) -> None:
+        super().__init__(
+            files.content if files is not None else None,
+            max_connections=CONNECTIONS,
+            max_keepalive_connections=IDLE_CONNECTIONS,
+            keepalive_expiry=EXPIRY_S,
+            http1=files is not None,
+            http2=http2,
+        )
+        self._files = files
+
     def create_connection(self, origin: httpcore.Origin) -> "_Connection":
-        return _Connection(origin, self._ssl_context, self._keepalive_expiry, self._http1, True)
+        if self._files is not None and self._files.renew():
+            self._ssl_context = self._files.content
+        return _Connection(
+            origin, self._ssl_context, self._keepalive_expiry, self._http1, self._http2
+        )
 
 
 class _Connection(httpcore.AsyncHTTPConnection):

@@ -30,7 +30,10 @@ def _target(target: str) -> str:
 
 
 class ClientTls(Section):
-    """TLS towards the other service; 1.2 is the oldest version that is spoken."""
+    """TLS towards the other service; 1.2 is the oldest version that is spoken.
+
+    The files are read again when they change.
+    """
 
     ca: Path | None = None
     """PEM file of the authorities that are trusted; without it, those of the system."""

@@ -1,16 +1,28 @@
 """TLS towards another service, for both transports."""
 
 import ssl
+from functools import partial
 from pathlib import Path
 
 import grpc
 
 from ..errors import StartupError
+from ..tls import Followed
 from .settings import ClientTls
 
 
-def ssl_context(name: str, tls: ClientTls) -> ssl.SSLContext:
+def followed_context(name: str, tls: ClientTls) -> Followed[ssl.SSLContext]:
     """Return what the files of `[clients.name.tls]` amount to; raises StartupError."""
+    return Followed(f"clients.{name}.tls", _files(tls), partial(ssl_context, name, tls))
+
+
+def followed_credentials(name: str, tls: ClientTls) -> Followed[grpc.ChannelCredentials]:
+    """Return the same for gRPC; raises StartupError."""
+    return Followed(f"clients.{name}.tls", _files(tls), partial(credentials, name, tls))
+
+
+def ssl_context(name: str, tls: ClientTls) -> ssl.SSLContext:
+    """Return what the files of `[clients.name.tls]` amount to now; raises StartupError."""
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.certificate is not None:
@@ -23,8 +35,15 @@ def ssl_context(name: str, tls: ClientTls) -> ssl.SSLContext:
 def credentials(name: str, tls: ClientTls) -> grpc.ChannelCredentials:
     """Return the same for gRPC, which itself would keep quiet about bad files."""
     ssl_context(name, tls)
-    ca, key, certificate = (_content(path) for path in (tls.ca, tls.key, tls.certificate))
+    try:
+        ca, certificate, key = (_content(path) for path in _files(tls))
+    except OSError as error:  # changed since
+        raise StartupError(f"clients.{name}.tls: {_reason(error, tls)}") from error
     return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def _files(tls: ClientTls) -> tuple[Path | None, ...]:
+    return tls.ca, tls.certificate, tls.key
 
 
 def _content(path: Path | None) -> bytes | None:
@@ -33,7 +52,7 @@ def _content(path: Path | None) -> bytes | None:
 
 def _reason(error: OSError, tls: ClientTls) -> str:
     """Say which file is meant, which Python leaves out."""
-    files = [path for path in (tls.ca, tls.certificate, tls.key) if path is not None]
+    files = [path for path in _files(tls) if path is not None]
     absent = [str(path) for path in files if not path.is_file()]
     if absent:
         return f"no such file: {', '.join(absent)}"

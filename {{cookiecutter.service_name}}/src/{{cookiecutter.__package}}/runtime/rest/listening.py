@@ -56,7 +56,7 @@ class Tls:
             context.load_cert_chain(settings.certificate, settings.key, password=b"")
         except (OSError, ssl.SSLError) as error:
             raise StartupError(f"{self._section}.key: {settings.key}: {error.strerror}") from error
-        if ca := self._files.pem.client_ca:
+        if ca := self._files.content.client_ca:
             context.load_verify_locations(cadata=ca.decode("ascii", "replace"))
             required = settings.client_auth == "required"
             context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL

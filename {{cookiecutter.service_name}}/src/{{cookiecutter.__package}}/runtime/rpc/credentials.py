@@ -15,8 +15,8 @@ LOOK_AGAIN_S = 1.0
 def credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Return credentials that follow `files`; a CA for clients makes their certificates a must."""
     renewal: Any = _Renewal(files)  # its None for "nothing new" is missing in the stubs
-    needed = files.pem.client_ca is not None
-    return grpc.dynamic_ssl_server_credentials(_configuration(files.pem), renewal, needed)
+    needed = files.content.client_ca is not None
+    return grpc.dynamic_ssl_server_credentials(_configuration(files.content), renewal, needed)
 
 
 class _Renewal:
@@ -32,7 +32,7 @@ class _Renewal:
             if time.monotonic() < self._again_at:
                 return None
             self._again_at = time.monotonic() + LOOK_AGAIN_S
-            return _configuration(self._files.pem) if self._files.renew() else None
+            return _configuration(self._files.content) if self._files.renew() else None
 
 
 def _configuration(pem: Pem) -> "grpc.ServerCertificateConfiguration":

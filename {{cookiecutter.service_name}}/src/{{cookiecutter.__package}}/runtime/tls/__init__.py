@@ -1,6 +1,6 @@
 """Certificates: what they are made of is checked at the start, and read again when it changes."""
 
-from .files import TlsFiles
+from .files import Followed, TlsFiles
 from .settings import HttpTlsSettings, TlsSettings
 
-__all__ = ["HttpTlsSettings", "TlsFiles", "TlsSettings"]
+__all__ = ["Followed", "HttpTlsSettings", "TlsFiles", "TlsSettings"]

@@ -1,7 +1,10 @@
-"""The files of one port, read again when they change."""
+"""Files that are read again when they change."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from loguru import logger
 
@@ -10,20 +13,22 @@ from .pem import Pem
 from .settings import TlsSettings
 
 Stamp = tuple[int, int, int]  # when it changed, its size, and which file it is
+Content = TypeVar("Content")
 
 GONE: Stamp = (0, 0, 0)
 
 
-class TlsFiles:
-    """Certificate, key and CA of `section`, as they were when they last fitted together."""
+class Followed(Generic[Content]):
+    """What the files of `section` amounted to when they last fitted together."""
 
-    def __init__(self, section: str, settings: TlsSettings) -> None:
-        """Read the files; raises StartupError."""
-        self._section, self._settings = section, settings
-        given = (settings.certificate, settings.key, settings.client_ca)
-        self._paths = [path for path in given if path is not None]
+    def __init__(
+        self, section: str, paths: Iterable[Path | None], read: Callable[[], Content]
+    ) -> None:
+        """Read the files; raises StartupError, as `read` does when they do not fit."""
+        self._section, self._read = section, read
+        self._paths = [path for path in paths if path is not None]
         self._stamps = self._seen()
-        self.pem = _checked(section, settings)
+        self.content = read()
 
     def renew(self) -> bool:
         """Return whether they have changed, and are as good as the old ones; blocks shortly.
@@ -36,7 +41,7 @@ class TlsFiles:
             return False
         self._stamps = seen
         try:
-            self.pem = _checked(self._section, self._settings)
+            self.content = self._read()
         except StartupError as error:
             logger.warning("{}; the old certificate stays", error)
             return False
@@ -45,6 +50,15 @@ class TlsFiles:
 
     def _seen(self) -> list[Stamp]:
         return [_stamp(path) for path in self._paths]
+
+
+class TlsFiles(Followed[Pem]):
+    """Certificate, key and CA of one port."""
+
+    def __init__(self, section: str, settings: TlsSettings) -> None:
+        """Read the files; raises StartupError."""
+        paths = (settings.certificate, settings.key, settings.client_ca)
+        super().__init__(section, paths, partial(_checked, section, settings))
 
 
 def _checked(section: str, settings: TlsSettings) -> Pem:
