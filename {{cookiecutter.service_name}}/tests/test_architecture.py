@@ -23,10 +23,11 @@ MIDDLE = {f"{NAME}.runtime.{part}" for part in ("errors", "validation", "traces"
 def feature_rules(feature: str) -> Iterator[tuple[str, set[str], set[str]]]:
     own, runtime = f"{NAME}.{feature}", f"{NAME}.runtime"
     yield f"{feature}/**/*.py", {own, runtime}, set()  # features do not know each other, nor app
-    yield f"{feature}/domain.py", MIDDLE, WEB | RPC
-    yield f"{feature}/store.py", MIDDLE | {f"{own}.domain"}, WEB | RPC
-    yield f"{feature}/rest.py", {f"{own}.domain", runtime}, RPC
-    yield f"{feature}/rpc.py", {f"{own}.domain", f"{own}.v1", runtime}, WEB
+    middle = {f"{own}.domain", f"{own}.model"}
+    yield f"{feature}/[dm]o*.py", MIDDLE | {f"{own}.model"}, WEB | RPC  # domain and model
+    yield f"{feature}/store.py", MIDDLE | middle, WEB | RPC
+    yield f"{feature}/rest.py", middle | {runtime}, RPC
+    yield f"{feature}/rpc.py", middle | {f"{own}.v1", runtime}, WEB
 
 
 RULES = [  # files; what they may import of this service; libraries that they may not

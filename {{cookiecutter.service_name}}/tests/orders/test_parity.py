@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import pytest
 from orders.clients import Client, Refusal, RefusedError, RestClient, RpcClient, soon
 
-from {{ cookiecutter.__package }}.orders.domain import Orders, OrderStore, Placed
+from {{ cookiecutter.__package }}.orders.domain import Orders, OrderStore
+from {{ cookiecutter.__package }}.orders.model import Placed
 from {{ cookiecutter.__package }}.orders.rest import orders_router
 from {{ cookiecutter.__package }}.orders.rpc import OrderServicer
 from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from {{ cookiecutter.__package }}.orders.domain import Order, Placed
+from {{ cookiecutter.__package }}.orders.model import Order, Placed
 from {{ cookiecutter.__package }}.orders.store import BATCH, MemoryOrderStore
 from {{ cookiecutter.__package }}.runtime.errors import ResourceExhaustedError
 

@@ -10,13 +10,13 @@ from ..runtime.faults import problems
 from ..runtime.rest.contents import of_events, of_lines
 from ..runtime.rest.events import events
 from ..runtime.rest.lines import LinesResponse, begun, lines
-from .domain import (
+from .domain import Orders
+from .model import (
     Imported,
     NewOrder,
     Order,
     OrderId,
     OrderPage,
-    Orders,
     PageRequest,
     PageSize,
     Quote,

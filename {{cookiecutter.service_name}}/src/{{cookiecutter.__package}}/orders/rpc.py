@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import asdict
 
-from .domain import NewOrder, Order, Orders, PageRequest, QuoteRequest, WatchRequest
+from .domain import Orders
+from .model import NewOrder, Order, PageRequest, QuoteRequest, WatchRequest
 from .v1 import orders_pb2 as pb
 from .v1.orders_pb2_grpc import OrderServiceServicer
 

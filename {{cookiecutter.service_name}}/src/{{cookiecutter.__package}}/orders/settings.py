@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ..runtime.settings import Section
-from .domain import LARGEST_PAGE
+from .model import LARGEST_PAGE
 
 
 class OrdersSettings(Section):

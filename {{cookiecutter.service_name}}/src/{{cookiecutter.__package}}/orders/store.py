@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Sequence
 
 from ..runtime.errors import ResourceExhaustedError
-from .domain import Order, Placed
+from .model import Order, Placed
 
 BATCH = 100  # orders that a watcher takes at a time
 
