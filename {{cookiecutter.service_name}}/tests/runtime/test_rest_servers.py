@@ -3,12 +3,14 @@
 import asyncio
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from {{ cookiecutter.__package }}.runtime import rest
 from {{ cookiecutter.__package }}.runtime.errors import StartupError
+from {{ cookiecutter.__package }}.runtime.rest import connections
 from {{ cookiecutter.__package }}.runtime.rest.granian import GranianServer
 from {{ cookiecutter.__package }}.runtime.rest.hypercorn import HypercornServer
 from {{ cookiecutter.__package }}.runtime.rest.server import http_server
@@ -188,35 +190,44 @@ async def test_a_connection_that_says_nothing_is_closed(kind: Any, quiet: None) 
         await port.nothing_is_left()
 
 
-async def until_old(port: Port) -> float:
-    """Ask until an answer is the last one, and return when that was."""
-    async with Wire.open(port.number) as wire:
-        head, asked = b"", 0
-        while b"connection: close" not in head:
-            wire.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
-            head, asked = await wire.until(b"slow"), asked + 1
-            assert asked < ENOUGH
-        assert await wire.closed() == b""
-    return asyncio.get_running_loop().time()
+async def is_told_to_leave(wire: Wire) -> bool:
+    wire.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+    return b"connection: close" in await wire.until(b"slow")
+
+
+async def until_told_to_leave(wire: Wire) -> None:
+    asked = 0
+    while not await is_told_to_leave(wire):
+        asked += 1
+        assert asked < ENOUGH
 
 
 @pytest.mark.parametrize("kind", OURS)  # the settings refuse it with granian
 async def test_an_old_connection_says_which_answer_is_the_last(kind: Any, quiet: None) -> None:
-    async with serving(kind, connection_age="200ms") as port:
-        await until_old(port)
-
-
-async def left_apart(port: Port) -> bool:
-    """Return whether who came together left within more than 150 ms, of 400 that are meant."""
-    left = await asyncio.gather(*(until_old(port) for _ in range(20)))
-    return max(left) - min(left) > 0.15
+    async with serving(kind, connection_age="200ms") as port, Wire.open(port.number) as wire:
+        await until_told_to_leave(wire)
+        assert await wire.closed() == b""
 
 
 @pytest.mark.parametrize("kind", OURS)
-async def test_who_came_together_does_not_leave_together(kind: Any, quiet: None) -> None:
-    async with serving(kind, connection_age="2s", send_time="200ms") as port:  # looks often
-        # A machine that stops for a while just then sends all of them away at once.
-        assert await left_apart(port) or await left_apart(port)
+async def test_who_came_together_does_not_leave_together(
+    kind: Any, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, bounds = iter([0.01, 100.0]), []  # some tenth of a second, and some minutes
+
+    def uniform(*between: float) -> float:
+        bounds.append(between)
+        return next(drawn)
+
+    monkeypatch.setattr(connections, "random", SimpleNamespace(uniform=uniform))
+    async with (
+        serving(kind, connection_age="10s", send_time="400ms") as port,  # it looks often
+        Wire.open(port.number) as first,
+        Wire.open(port.number) as second,
+    ):
+        await until_told_to_leave(first)
+        assert not await is_told_to_leave(second)
+    assert bounds == [(0.9, 1.1)] * 2
 
 
 async def test_half_a_head_has_its_time(port: Port) -> None:
