@@ -248,3 +248,12 @@ def test_the_terminal_shows_a_tree(capsys):
         "   └─ second  #  ValueError: no tea",
         "      └─ inmost  #  ValueError: no tea",
     ]
+
+
+def test_the_terminal_shows_a_span_on_one_line_whatever_it_says(capsys):
+    with tracing(TracesSettings(exporter="console"), DEVELOPMENT) as traces:
+        with suppress(ValueError), span("two\nlines", said="\x1b[31mred\r"):
+            raise ValueError("no\n    tea")
+        close(traces, 2)
+    shown = re.sub(r"[0-9a-f]{32}|[0-9.]+ ms", "#", capsys.readouterr().err)
+    assert shown.splitlines() == ["trace #", "└─ two lines  #  said= [31mred  ValueError: no tea"]

@@ -1,6 +1,7 @@
 """The process: from checked settings to an exit status."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from ..errors import DiedError, FatalError, StartupError
 from ..lifecycle import LastResort, LifecycleSettings, Stop
 from ..logs import Logs, logging_to
 from ..traces import Tracing, tracing
+from ..traces.instrumentations import instrumented
 from ..traces.profiling import stacks_on_signal, watching
 from .files import allow_many_files
 from .loop import loop_factory
@@ -30,6 +32,7 @@ def run(settings: Settings, build: Build[Settings]) -> int:
         logging_to(settings.logs, identity) as logs,
         tracing(settings.traces, identity, redact) as spans,
         bare_clients_traced(),
+        instrumented(os.environ),
     ):
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             failure = runner.run(_served(settings, build, logs, spans))

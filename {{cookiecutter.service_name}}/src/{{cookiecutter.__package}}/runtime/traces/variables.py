@@ -18,7 +18,12 @@ READ_BY_SETTINGS = frozenset(
     )
 )
 READ_HERE = frozenset(
-    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_SCHEDULE_DELAY")
+    (
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    )
 )
 # What OpenTelemetry's own packages read, wherever we tell them nothing else.
 READ_BY_PACKAGES = (

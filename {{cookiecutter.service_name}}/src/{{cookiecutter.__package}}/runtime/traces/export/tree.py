@@ -39,11 +39,16 @@ def _branches(
 
 def _line(span: ReadableSpan, coloured: bool) -> str:
     failed = span.status.status_code is StatusCode.ERROR
-    name = _painted(span.name, RED if failed else BOLD, coloured)
+    name = _painted(_on_one_line(span.name), RED if failed else BOLD, coloured)
     time = _painted(_duration((span.end_time or 0) - (span.start_time or 0)), GREEN, coloured)
     told = " ".join(filter(None, (KINDS.get(span.kind, ""), *_told(span))))
-    failure = _painted(span.status.description or "", RED, coloured) if failed else ""
+    failure = _painted(_on_one_line(span.status.description or ""), RED, coloured) if failed else ""
     return "  ".join(filter(None, (name, time, _painted(told, DIM, coloured), failure)))
+
+
+def _on_one_line(text: str) -> str:
+    """Return `text` with nothing that would move the cursor, or paint, by itself."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def _told(span: ReadableSpan) -> Iterator[str]:
@@ -51,7 +56,7 @@ def _told(span: ReadableSpan) -> Iterator[str]:
         if key in TELLING:
             yield str(value)
         elif not key.startswith(CONVENTIONAL):
-            yield f"{key}={value!s}"
+            yield _on_one_line(f"{key}={value!s}")
 
 
 def _duration(nanoseconds: int) -> str:
