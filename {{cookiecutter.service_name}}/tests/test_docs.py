@@ -1,0 +1,40 @@
+"""What the pages show can be typed as it stands: settings are taken, imports are there."""
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from {{ cookiecutter.__package }}.runtime.settings import Sources, load
+from {{ cookiecutter.__package }}.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```(toml|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+REFERENCE = "settings.md"
+
+
+def blocks(wanted: str) -> Iterator[Any]:
+    """Yield the examples of all pages but the reference, where every line is commented out."""
+    for page in (*ROOT.glob("docs/*.md"), ROOT / "README.md"):
+        found = BLOCK.findall(page.read_text(encoding="utf-8")) if page.name != REFERENCE else ()
+        examples = [content for language, content in found if language == wanted]
+        yield from (pytest.param(each, id=f"{page.name} {n}") for n, each in enumerate(examples, 1))
+
+
+@pytest.mark.parametrize("content", [*blocks("toml")])
+def test_an_example_of_settings_is_taken(tmp_path: Path, content: str):
+    (tmp_path / "default.toml").write_text((ROOT / "config/default.toml").read_text())
+    (tmp_path / "shown.toml").write_text(content, encoding="utf-8")
+    load(Settings, Sources(Settings.__module__.partition(".")[0], tmp_path, "shown"))
+
+
+@pytest.mark.parametrize("content", [*blocks("python")])
+def test_an_example_in_python_imports_what_is_there(content: str):
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.ImportFrom):
+            module = import_module(node.module or "")
+            assert [each.name for each in node.names if not hasattr(module, each.name)] == []
