@@ -33,8 +33,9 @@ def test_no_line_is_left_blank_by_mistake(bake, name):
         for path, text in baked.items()
         if (m := scar.search(text))
     ] == []
-    double = {path for path, text in baked.items() if path.suffix != ".py" and "\n\n\n" in text}
-    assert double == set()
+    in_python = re.compile(r"^```python\n.*?^```", re.MULTILINE | re.DOTALL)  # as ruff wants it
+    others = {path: in_python.sub("```", baked[path]) for path in baked if path.suffix != ".py"}
+    assert {path for path, text in others.items() if "\n\n\n" in text} == set()
 
 
 def test_the_sources_hold_no_jinja():

@@ -5,7 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from {{ cookiecutter.__package }}.orders.domain import Orders
-from {{ cookiecutter.__package }}.orders.model import NewOrder, PageRequest, QuoteRequest, WatchRequest
+from {{ cookiecutter.__package }}.orders.model import (
+    NewOrder,
+    PageRequest,
+    QuoteRequest,
+    WatchRequest,
+)
 from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
 from {{ cookiecutter.__package }}.runtime.errors import (
     AlreadyExistsError,
