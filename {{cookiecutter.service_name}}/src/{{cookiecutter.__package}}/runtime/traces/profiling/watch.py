@@ -41,7 +41,8 @@ class _Watch:
         blocked_s = self._silent_s()
         if blocked_s > self._limit_s and not self._told:
             # The thread could not listen either.
-            logger.warning("the event loop was blocked for {:.1f} s by native code", blocked_s)
+            blocked = "the event loop was blocked for {:.1f} s by native code, or a busy machine"
+            logger.warning(blocked, blocked_s)
         self._last, self._told = time.monotonic(), False
         self._timer = self._loop.call_later(BEAT_S, self.beat)
 
