@@ -81,6 +81,20 @@ def test_nothing_is_sent_to_a_host_of_another_name(
     assert "certificate verify failed" in capfd.readouterr().err
 
 
+def test_a_new_authority_is_trusted_without_a_restart(
+    collector: Collector, protocol: str, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    (tmp_path / "other").mkdir()
+    trusted.write_bytes(certificate(tmp_path / "other", "localhost").read_bytes())
+    settings = settings_for(protocol, "localhost", collector.port, {"ca": trusted})
+    with logging_to(settings, Identity(name="t")) as logs:
+        logger.info("by tls")
+        assert not logs.flush(1)
+        trusted.write_bytes((tmp_path / "localhost.pem").read_bytes())
+        assert collector.await_messages({"by tls"})
+
+
 @pytest.mark.parametrize("protocol", ["beats"])
 def test_a_file_that_holds_no_certificate_stops_the_start(protocol: str, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.pem"

@@ -2,13 +2,22 @@
 
 import socket
 import ssl
+from functools import partial
 
 from ..errors import StartupError
+from ..tls import Followed
 from .kinds import SinkTls
 
+Files = Followed[ssl.SSLContext]
 
-def tls_context(name: str, tls: SinkTls) -> ssl.SSLContext:
-    """Return what the settings of a sink say; raises StartupError."""
+
+def tls_files(name: str, tls: SinkTls) -> Files:
+    """Return what the settings of a sink say, and say later; raises StartupError."""
+    paths = (tls.ca, tls.certificate, tls.key)
+    return Followed(f"logs.sinks.{name}.tls", paths, partial(_context, name, tls))
+
+
+def _context(name: str, tls: SinkTls) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if tls.certificate is not None:
@@ -21,10 +30,8 @@ def tls_context(name: str, tls: SinkTls) -> ssl.SSLContext:
 class Connection:
     """A TCP connection that is opened when it is needed; each wait is at most `timeout_s`."""
 
-    def __init__(
-        self, address: tuple[str, int], timeout_s: float, context: ssl.SSLContext | None
-    ) -> None:
-        self._address, self._timeout_s, self._context = address, timeout_s, context
+    def __init__(self, address: tuple[str, int], timeout_s: float, files: Files | None) -> None:
+        self._address, self._timeout_s, self._files = address, timeout_s, files
         self._socket: socket.socket | None = None
 
     def send(self, data: bytes) -> None:
@@ -54,10 +61,11 @@ class Connection:
     def _connected(self) -> socket.socket:
         plain = socket.create_connection(self._address, self._timeout_s)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._context is None:
+        if self._files is None:
             return plain
+        self._files.renew()
         try:
-            return self._context.wrap_socket(plain, server_hostname=self._address[0])
+            return self._files.content.wrap_socket(plain, server_hostname=self._address[0])
         except OSError:
             plain.close()
             raise

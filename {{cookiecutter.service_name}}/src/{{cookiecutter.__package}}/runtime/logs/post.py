@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 
+from .connection import Files
 from .kinds import HttpSink
 from .shipper import RefusedError, Transport
 
@@ -15,15 +16,15 @@ NEVER = frozenset({400, 413, 415, 422})  # of others, such as 401 or 404, the op
 class Post(Transport):
     """One request for each batch."""
 
-    def __init__(self, settings: HttpSink, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: HttpSink, files: Files) -> None:
         self._url, self._timeout_s = str(settings.url), settings.timeout.total_seconds()
         self._headers = _headers(settings)
-        self._opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=context), NoRedirect()
-        )
+        self._files, self._opener = files, _opener(files.content)
 
     def send(self, batch: Sequence[bytes]) -> None:
         body = b"[" + b",".join(batch) + b"]"
+        if self._files.renew():
+            self._opener = _opener(self._files.content)
         request = urllib.request.Request(self._url, body, self._headers)  # a body means POST
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
@@ -43,6 +44,10 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_arguments: object, **_more: object) -> None:
         return None
+
+
+def _opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), NoRedirect())
 
 
 def _headers(settings: HttpSink) -> Mapping[str, str]:

@@ -1,11 +1,10 @@
 """The sinks that ship lines to a collector."""
 
-import ssl
 import threading
 import time
 
 from .background import remaining
-from .connection import Connection, tls_context
+from .connection import Connection, Files, tls_files
 from .disk import DiskOutbox
 from .kinds import HttpSink, LogstashSink, RemoteSink, SinkTls
 from .logstash import Beats, Tcp
@@ -42,14 +41,14 @@ class Remote(Sink):
 
 
 def _transport(name: str, settings: RemoteSink) -> Transport:
-    context = None if settings.tls is None else tls_context(name, settings.tls)
+    files = None if settings.tls is None else tls_files(name, settings.tls)
     if isinstance(settings, HttpSink):
-        return Post(settings, context or tls_context(name, SinkTls()))
+        return Post(settings, files or tls_files(name, SinkTls()))
     assert isinstance(settings, LogstashSink)
-    return _logstash(settings, context)
+    return _logstash(settings, files)
 
 
-def _logstash(settings: LogstashSink, context: ssl.SSLContext | None) -> Transport:
+def _logstash(settings: LogstashSink, files: Files | None) -> Transport:
     address, timeout_s = (settings.host, settings.port), settings.timeout.total_seconds()
-    connection = Connection(address, timeout_s, context)
+    connection = Connection(address, timeout_s, files)
     return Beats(connection) if settings.protocol == "beats" else Tcp(connection)
