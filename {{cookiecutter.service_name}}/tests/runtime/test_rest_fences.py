@@ -200,8 +200,11 @@ async def test_an_answer_on_http1_that_is_never_read_is_cut(port: Port) -> None:
         await port.nothing_is_left()
 
 
-async def test_a_slow_reader_gets_all_of_its_answer(port: Port) -> None:
-    async with H2Wire.open(port.number) as wire:
+async def test_a_slow_reader_gets_all_of_its_answer(quiet: None) -> None:
+    async with (
+        serving(HypercornServer, send_time="1200ms") as port,
+        H2Wire.open(port.number) as wire,
+    ):
         wire.begin(INITIAL_WINDOW_SIZE=1000)
         stream_id = wire.request("/large")
         for _ in range(20):

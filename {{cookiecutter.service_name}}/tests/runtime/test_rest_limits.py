@@ -44,6 +44,13 @@ async def http2_port(request: pytest.FixtureRequest, quiet: None) -> Any:
         yield port
 
 
+@pytest.fixture(params=[HypercornServer, UvicornServer, GranianServer], ids=lambda s: s.__name__)
+async def patient(request: pytest.FixtureRequest, quiet: None) -> Any:
+    """A port that waits for a body as long as a machine may stand still."""
+    async with serving(request.param, edged, body_size="64KiB", body_time="1s") as port:
+        yield port
+
+
 @pytest.fixture
 async def hypercorn(quiet: None) -> Any:
     async with serving(HypercornServer, edged, **LIMITS) as port:
@@ -118,14 +125,14 @@ async def test_a_body_that_drips_is_refused(http2_port: Port) -> None:
         assert (await late).status == 408
 
 
-async def test_a_stream_of_lines_may_take_its_time_and_its_size(port: Port) -> None:
-    async with Wire.open(port.number) as wire:
+async def test_a_stream_of_lines_may_take_its_time_and_its_size(patient: Port) -> None:
+    async with Wire.open(patient.number) as wire:
         wire.send(JSON_LINES)
-        for _ in range(10):
+        for _ in range(15):
             wire.send(CHUNK * 10)
             await asyncio.sleep(0.1)
         wire.send(END)
-        await wire.until(b"409600 bytes")
+        await wire.until(b"614400 bytes")
 
 
 async def test_a_stream_of_lines_that_falls_silent_is_refused(port: Port) -> None:
