@@ -7,7 +7,10 @@ from pydantic import BaseModel, field_validator
 from sample_settings import Folder, Settings
 
 from {{ cookiecutter.__package }}.runtime.settings import Section
+from {{ cookiecutter.__package }}.runtime.settings.layers import TomlFile, parsed
+from {{ cookiecutter.__package }}.runtime.settings.paths import KeyPath, paths
 from {{ cookiecutter.__package }}.runtime.settings.reference import reference
+from {{ cookiecutter.__package }}.runtime.settings.shapes import with_joined_keys
 
 
 @pytest.fixture
@@ -52,6 +55,45 @@ IN_A_FILE = [  # the text of config/development.toml; the line that it ends in
     ("a = " + "[" * 5000, ": nested too deeply"),
     ("a = " + "1" * 5000, ": "),
 ]
+
+
+LOOKS_LIKE_TABLES = '''
+ratio = 0.5
+auth.url = "x"
+[http]
+host = """
+[no.table]
+port = 1
+"""
+tags = [
+  "a",
+  "[b]",
+]
+  [waits]  # indented
+limit = "1s"
+
+[logs.levels]
+a.b = "INFO"
+[clients.one]
+[clients.one.tls]
+ca = "x"
+'''
+
+
+@pytest.mark.parametrize("more", ["", "[[clients.many]]\nurl = 1\n[[clients.many]]\nurl = 2"])
+def test_a_key_stands_in_the_last_line_of_the_shortest_text_that_holds_it(tmp_path, more):
+    text = LOOKS_LIKE_TABLES + more
+    path = tmp_path / "default.toml"
+    path.write_text(text)
+    layer, lines = TomlFile(Settings, path), text.split("\n")
+    expected: dict[KeyPath, int] = {}
+    for number in range(1, len(lines) + 1):
+        said = with_joined_keys(parsed("\n".join(lines[:number])), Settings)
+        expected |= {key: number for key in paths(said) if key not in expected}
+    assert len(expected) > 15
+    assert {key: layer.origin(key) for key in expected} == {
+        key: f"{path}:{number}" for key, number in expected.items()
+    }
 
 
 @pytest.mark.parametrize(("text", "line"), IN_A_FILE, ids=lambda text: text[-30:])

@@ -79,12 +79,19 @@ class TomlFile(Layer):
 
     @cached_property
     def _lines(self) -> Mapping[KeyPath, int]:
-        """Where each key is: at the end of the shortest prefix that parses and holds it."""
+        """Where each key is: at the end of the shortest prefix that parses and holds it.
+
+        Where there are no arrays of tables, what stands in front of a table does not matter to it.
+        """
         found: dict[KeyPath, int] = {}
-        lines = self.text.split("\n")
+        lines, start = self.text.split("\n"), 0
+        is_flat = "[[" not in self.text
         for number in range(1, len(lines) + 1):
-            values = shapes.with_joined_keys(parsed("\n".join(lines[:number])), self.settings_cls)
-            for path in paths(values):
+            last, before = number - 1, lines[start : number - 1]
+            if is_flat and lines[last].lstrip().startswith("[") and parsed("\n".join(before)):
+                start = last
+            text = "\n".join(lines[start:number])
+            for path in paths(shapes.with_joined_keys(parsed(text), self.settings_cls)):
                 found.setdefault(path, number)
         return found
 
