@@ -35,7 +35,7 @@ PARTS = (
             "tls",
         )
     ),
-    *(f"tls/{name}.py" for name in ("__init__", "files", "pem", "settings")),
+    *(f"tls/{name}.py" for name in ("__init__", "files", "outgoing", "pem", "settings")),
 )
 
 

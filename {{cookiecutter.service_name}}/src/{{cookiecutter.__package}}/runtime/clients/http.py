@@ -11,6 +11,7 @@ import stamina
 
 from ..errors import DeadlineExceededError, StartupError, UnavailableError
 from ..faults import MEDIA_TYPE, code_of
+from ..tls.outgoing import followed_context
 from ..traces.http_client import instrument
 from .call import ClientCall
 from .http2 import HttpTransport
@@ -18,7 +19,7 @@ from .http_bodies import CALL, CountingTransport, Streamed
 from .outgoing import Outgoing, noted
 from .remote_errors import code_in, from_problem, neutral, read_problem
 from .settings import ClientTls
-from .tls import followed_context
+from .tls import section
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 AWAY = frozenset({502, 503, 504})
@@ -124,7 +125,7 @@ def _transport(outgoing: Outgoing) -> httpx.AsyncBaseTransport:
     """Return what speaks the version of HTTP that the settings want; raises StartupError."""
     settings = outgoing.settings
     if settings.url.startswith("https:"):
-        files = followed_context(outgoing.name, settings.tls or ClientTls())
+        files = followed_context(section(outgoing.name), settings.tls or ClientTls())
         return HttpTransport(files, http2=settings.http2 is not False)
     if settings.http2:
         return HttpTransport(None, http2=True)

@@ -2,29 +2,10 @@
 
 import socket
 import ssl
-from functools import partial
 
-from ..errors import StartupError
 from ..tls import Followed
-from .kinds import SinkTls
 
 Files = Followed[ssl.SSLContext]
-
-
-def tls_files(name: str, tls: SinkTls) -> Files:
-    """Return what the settings of a sink say, and say later; raises StartupError."""
-    paths = (tls.ca, tls.certificate, tls.key)
-    return Followed(f"logs.sinks.{name}.tls", paths, partial(_context, name, tls))
-
-
-def _context(name: str, tls: SinkTls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate is not None:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # ssl.SSLError is one, too
-        raise StartupError(f"logs.sinks.{name}.tls: {error}") from error
-    return context
 
 
 class Connection:

@@ -3,8 +3,9 @@
 import threading
 import time
 
+from ..tls.outgoing import followed_context
 from .background import remaining
-from .connection import Connection, Files, tls_files
+from .connection import Connection, Files
 from .disk import DiskOutbox
 from .kinds import HttpSink, LogstashSink, RemoteSink, SinkTls
 from .logstash import Beats, Tcp
@@ -41,9 +42,10 @@ class Remote(Sink):
 
 
 def _transport(name: str, settings: RemoteSink) -> Transport:
-    files = None if settings.tls is None else tls_files(name, settings.tls)
+    section = f"logs.sinks.{name}.tls"
+    files = None if settings.tls is None else followed_context(section, settings.tls)
     if isinstance(settings, HttpSink):
-        return Post(settings, files or tls_files(name, SinkTls()))
+        return Post(settings, files or followed_context(section, SinkTls()))
     assert isinstance(settings, LogstashSink)
     return _logstash(settings, files)
 
