@@ -229,6 +229,12 @@ class H2Wire(Wire):
                 self.note(await self.frame())
         return self.answers[stream_id]
 
+    async def ends(self, count: int) -> None:
+        """Read until so many streams have ended, whichever they are."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(self.ended) < count:
+                self.note(await self.frame())
+
     async def got(self, stream_id: int) -> None:
         """Read the next frame of the stream."""
         got = None
