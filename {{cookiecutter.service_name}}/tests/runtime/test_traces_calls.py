@@ -98,7 +98,7 @@ def collector() -> Iterator[Collector]:
 def settings(settings: Settings, collector: Collector) -> Settings:
     sections = {
         "traces": TracesSettings(endpoint=collector.endpoint),
-        "calls": CallSettings(timeout=timedelta(milliseconds=100)),
+        "calls": CallSettings(timeout=timedelta(milliseconds=400)),
     }
     return settings.model_copy(update=sections)
 
