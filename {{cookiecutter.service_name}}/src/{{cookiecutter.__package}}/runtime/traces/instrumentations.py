@@ -18,7 +18,7 @@ from .conventions import choose_stable_names
 
 GROUP = "opentelemetry_instrumentor"
 GRPC = ("grpc_server", "grpc_aio_client", "grpc_aio_server")  # blocking clients have none of ours
-OURS = frozenset({"asgi", "starlette", "fastapi", "httpx", "httpx2", *GRPC})
+OURS = frozenset({"asgi", "starlette", "fastapi", "httpx", "httpx2", "logging", *GRPC})
 ALL = "*"
 
 
@@ -41,6 +41,7 @@ def _use(found: EntryPoint, undo: ExitStack) -> None:
             instrumentor = found.load()()
             instrumentor.instrument(skip_dep_check=True)
             undo.callback(_end, instrumentor)
+            logger.debug("traces: {} is traced", found.name)
     except Exception as error:  # whatever it does, the service can do without
         logger.warning("traces: {} is not traced: {}: {}", found.name, type(error).__name__, error)
 
