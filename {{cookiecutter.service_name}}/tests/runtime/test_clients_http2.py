@@ -19,6 +19,11 @@ from hyperframe.frame import GoAwayFrame
 from runtime.certified import Site
 
 from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
+from {{ cookiecutter.__package }}.runtime.clients.http2_connection import (
+    CONNECTION_ROOM,
+    MOST_STREAMS,
+    STREAM_ROOM,
+)
 from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
 from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
 from {{ cookiecutter.__package }}.runtime.errors import (
@@ -30,7 +35,6 @@ from {{ cookiecutter.__package }}.settings import Settings
 
 PART = b"x" * 65_536
 LEFT = 200  # answers, twice as many as a connection has streams
-WINDOW = 2**24  # of a connection
 TURNS = 180  # of the loop, about as many as a call over TLS takes
 
 
@@ -168,13 +172,24 @@ async def test_answers_that_are_left_do_not_use_up_the_streams(http: httpx.Async
     assert len(slow.connections) == 1
 
 
+async def test_answers_that_are_not_read_leave_room_for_others(http: httpx.AsyncClient, slow: Slow):
+    async with AsyncExitStack() as unread:
+        for _ in range(MOST_STREAMS - 1):
+            await unread.enter_async_context(http.stream("GET", "/parts"))
+            await soon(slow.begun.acquire())
+        await asyncio.sleep(0.5)  # as much has come as may
+        for _ in range(3):
+            assert (await soon(http.get("/quick"))).is_success
+    assert len(slow.connections) == 1
+
+
 async def test_what_nobody_reads_of_an_answer_does_not_use_up_the_window(
     http: httpx.AsyncClient, slow: Slow
 ):
     waiting = begin(http.get("/wait"))  # keeps the connection, and reads what comes
     await soon(slow.begun.acquire())
-    for _ in range(3):
-        async with http.stream("GET", "/parts", params={"size": WINDOW * 2 // 3}):
+    for _ in range(CONNECTION_ROOM // STREAM_ROOM + 1):
+        async with http.stream("GET", "/parts", params={"size": STREAM_ROOM}):
             await soon(slow.ended.acquire())  # has been sent
     slow.go.set()
     assert (await soon(waiting)).is_success

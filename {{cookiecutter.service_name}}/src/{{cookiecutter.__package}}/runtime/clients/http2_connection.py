@@ -19,6 +19,9 @@ from hyperframe.frame import Frame, GoAwayFrame
 
 MOST_STREAMS = 100  # that httpcore has on one connection
 WHOLE_CONNECTION = 0  # its stream ID
+# What may come of one answer before it is read, and of all: streams that nobody reads, as many as
+# there may be, leave room for others. httpcore has 16 MiB for either.
+STREAM_ROOM, CONNECTION_ROOM = 2**18, 2**25
 NOBODY = httpcore.Request("PRI", "http://nobody")  # for whom both tasks read and write
 SILENT_S = 1.0  # a connection that says nothing for so long, though asked, gets no new calls
 
@@ -27,6 +30,11 @@ class _Frames(H2Connection):
     """Goes on after a GOAWAY in peace, as calls that were taken are answered (RFC 9113, 6.8)."""
 
     last_stream_id: int | None = None  # that is answered
+
+    def increment_flow_control_window(self, increment: int, stream_id: int | None = None) -> None:
+        """Make room for what comes, of one stream or of all: ours, whatever httpcore asks for."""
+        room = CONNECTION_ROOM if stream_id is None else STREAM_ROOM
+        super().increment_flow_control_window(room, stream_id)
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         if frame.error_code != ErrorCodes.NO_ERROR:
