@@ -4,16 +4,17 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, BackgroundTasks, Request
+from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.responses import StreamingResponse
 
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings
-from {{ cookiecutter.__package }}.runtime.errors import FailedPreconditionError
+from {{ cookiecutter.__package }}.runtime.errors import FailedPreconditionError, StartupError
 from {{ cookiecutter.__package }}.runtime.rest.exchange import WATCH_AFTER_S
 from {{ cookiecutter.__package }}.runtime.rest.settings import HttpLimits
 from {{ cookiecutter.__package }}.runtime.service import Service
@@ -255,3 +256,29 @@ async def test_a_caller_reads_that_the_stop_has_cut_the_call(opened, calls):
 async def test_the_files_of_a_form_are_closed_as_fastapi_closes_them(http, routes: Routes):
     assert (await http.get("/more/form")).is_success
     assert routes.ended.is_set()
+
+
+@pytest.mark.parametrize("error", [Exception, 500, HTTPStatus.INTERNAL_SERVER_ERROR])
+async def test_a_handler_for_any_error_at_all_ends_the_start(serving, settings, error):
+    async def handles(service: Service, settings: Settings) -> None:
+        service.rest.exception_handler(error)(lambda request, error: Response())
+
+    with pytest.raises(StartupError, match=r"^rest: no handler can be for Exception or 500: "):
+        async with serving(settings, handles):
+            """It does not come to that."""
+
+
+async def test_an_error_of_ones_own_has_a_handler_of_ones_own(serving, settings):
+    async def answered(request: Request, error: Exception) -> Response:
+        return Response(f"{error}", 418)
+
+    async def fails() -> None:
+        raise KeyError("tea")
+
+    async def handles(service: Service, settings: Settings) -> None:
+        service.rest.exception_handler(KeyError)(answered)
+        service.rest.get("/tea")(fails)
+
+    async with serving(settings, handles) as ports, httpx.AsyncClient() as http:
+        answer = await http.get(f"http://127.0.0.1:{ports.http}/tea")
+    assert (answer.status_code, answer.text) == (418, "'tea'")

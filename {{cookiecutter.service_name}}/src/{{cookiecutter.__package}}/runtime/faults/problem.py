@@ -75,13 +75,14 @@ def code_of(status: int) -> str:
 
 
 def install(api: Starlette) -> None:
-    """Make `api` answer every error as a problem."""
-    for kind in (ServiceError, RequestValidationError, Exception):
-        api.add_exception_handler(kind, _answer)
+    """Make `api` answer each error that somebody meant as a problem."""
+    for kind in (ServiceError, RequestValidationError):
+        api.add_exception_handler(kind, answer)
     api.add_exception_handler(HTTPException, _answer_refusal)
 
 
-async def _answer(_: Request, error: Exception) -> JSONResponse:
+async def answer(_: Request, error: Exception) -> JSONResponse:
+    """Return any error as a problem; a handler of exceptions."""
     return problem(public(error))
 
 

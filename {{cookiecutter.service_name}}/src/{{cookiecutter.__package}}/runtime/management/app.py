@@ -44,6 +44,7 @@ def management_app(
     ]
     app = Starlette(routes=routes)
     faults.install(app)
+    app.add_exception_handler(Exception, faults.answer)
     return app
 
 

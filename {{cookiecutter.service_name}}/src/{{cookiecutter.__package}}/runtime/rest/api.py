@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
 from .. import faults
+from ..errors import StartupError
 from ..settings import Identity
 from .innermost import Innermost
 from .methods import answer_other_method, heads_as_gets
@@ -23,6 +24,7 @@ OFF: TelemetryConfig = {
     "auto_configure": False,
 }
 FRAMEWORK_ERROR = "422"  # what FastAPI documents for a request that we answer with 400
+UNFORESEEN = (Exception, HTTPStatus.INTERNAL_SERVER_ERROR)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
@@ -51,11 +53,20 @@ class Api(FastAPI):
         else:
             self.router.routes.extend(router.routes)
 
+    def add_exception_handler(
+        self, exc_class_or_status_code: int | type[Exception], handler: Any
+    ) -> None:
+        """Answer this error in a way of its own; raises StartupError for any error at all."""
+        if exc_class_or_status_code in UNFORESEEN:
+            raise StartupError(
+                "rest: no handler can be for Exception or 500: what nobody foresaw is answered"
+                " alike on both transports; name your own class, or raise one of runtime/errors.py"
+            )
+        super().add_exception_handler(exc_class_or_status_code, handler)
+
     def build_middleware_stack(self) -> ASGIApp:
         """Return the layers around the routes, but for those whose work the edge does."""
-        unforeseen = (Exception, HTTPStatus.INTERNAL_SERVER_ERROR)
-        handlers = {k: v for k, v in self.exception_handlers.items() if k not in unforeseen}
-        app: ASGIApp = Innermost(self.router, handlers)
+        app: ASGIApp = Innermost(self.router, self.exception_handlers)
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
