@@ -1,6 +1,8 @@
 """What every gRPC call has: ids, compression, limits; and what is described to whom."""
 
 import asyncio
+import gc
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -416,6 +418,37 @@ async def test_one_stream_too_many_of_all_is_refused_and_unary_calls_go_on(opene
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert ids(error.trailing_metadata())
         assert (await stub.ListOrders(NONE)).orders == []
+
+
+class Yielding(OrderServiceServicer):
+    async def WatchOrders(
+        self, request: pb.WatchOrdersRequest, context: Any
+    ) -> AsyncIterator[pb.WatchOrdersResponse]:
+        while True:
+            yield pb.WatchOrdersResponse(resume_token=LONG)
+
+
+class Writing(OrderServiceServicer):
+    async def WatchOrders(self, request: pb.WatchOrdersRequest, context: Any) -> None:
+        while True:
+            await context.write(pb.WatchOrdersResponse(resume_token=LONG))
+
+
+@pytest.mark.parametrize("servicer", [Yielding, Writing])
+async def test_who_leaves_while_an_answer_waits_to_be_read_is_no_error(
+    serving, settings: Settings, calls: list[Any], caplog: pytest.LogCaptureFixture, servicer: Any
+):
+    async def flooding(service: Service, settings: Settings) -> None:
+        service.rpc.add(add_OrderServiceServicer_to_server, servicer())
+
+    async with serving(settings, flooding) as ports, channel(ports) as client:
+        watch: Any = OrderServiceStub(client).WatchOrders(WATCH)
+        await watch.read()
+        await asyncio.sleep(0.2)  # until there is no room for more
+        watch.cancel()
+    gc.collect()  # for what asyncio says of a task that nobody has asked
+    assert [call.code for call in calls] == ["CANCELLED"]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_an_old_connection_is_left_and_its_stream_goes_on_for_the_grace(opened):

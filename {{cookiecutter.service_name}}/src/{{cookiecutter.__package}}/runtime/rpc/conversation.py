@@ -17,6 +17,7 @@ from ..calls.edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError, ServiceError
 from ..faults import details, public
 from ..faults.status import BINARY_STATUS
+from .leaving import LEFT
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for type checkers only
 
@@ -69,7 +70,7 @@ class Conversation:
 
     async def __aenter__(self) -> Call:
         call = self.call
-        self._token = current.set(call)
+        current.set(call)
         try:
             self._begin(call)
             if self._parts.guard is not None:
@@ -115,7 +116,7 @@ class Conversation:
                 self._span.__exit__(None, None, None)
         finally:
             self._parts.edge.close(call)
-            current.reset(self._token)
+            current.set(None)  # not reset: whom nobody reads on, another task closes
         if seen is not None:
             await self._refuse(seen)
 
@@ -127,7 +128,7 @@ class Conversation:
         if error is None or isinstance(error, grpc.aio.AbortError):
             call.code = _name(self._context.code())
             return None
-        if is_cut(error):
+        if is_cut(error) or isinstance(error, LEFT):
             call.code = "DEADLINE_EXCEEDED" if self._is_late() else "CANCELLED"
             return None
         seen = public(error)

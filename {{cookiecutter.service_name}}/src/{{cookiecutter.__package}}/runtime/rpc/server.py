@@ -17,6 +17,7 @@ from .conversation import Context, RpcParts
 from .credentials import credentials
 from .edge import Handler, wrapped
 from .health import ReadinessServicer
+from .leaving import hear_less
 from .options import options
 from .settings import GrpcSettings
 
@@ -82,6 +83,7 @@ class RpcServer:
             handlers |= module.reflection(described, self._stopping, self._parts.guard)
         arrivals = Arrivals(self._settings.limits, {f"/{name}": h for name, h in handlers.items()})
         self._server.add_generic_rpc_handlers((_Methods(arrivals, self._unknown()),))
+        hear_less()
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
