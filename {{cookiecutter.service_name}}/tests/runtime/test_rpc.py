@@ -41,6 +41,7 @@ from {{ cookiecutter.__package }}.runtime.rpc.options import options
 from {{ cookiecutter.__package }}.runtime.rpc.settings import GrpcKeepalive
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.runtime.settings import Sources, load
+from {{ cookiecutter.__package }}.runtime.traces import span
 from {{ cookiecutter.__package }}.settings import Settings
 
 from wire import H2Wire
@@ -428,13 +429,22 @@ class Yielding(OrderServiceServicer):
             yield pb.WatchOrdersResponse(resume_token=LONG)
 
 
+class Spanning(OrderServiceServicer):
+    async def WatchOrders(
+        self, request: pb.WatchOrdersRequest, context: Any
+    ) -> AsyncIterator[pb.WatchOrdersResponse]:
+        with span("watch"):
+            while True:
+                yield pb.WatchOrdersResponse(resume_token=LONG)
+
+
 class Writing(OrderServiceServicer):
     async def WatchOrders(self, request: pb.WatchOrdersRequest, context: Any) -> None:
         while True:
             await context.write(pb.WatchOrdersResponse(resume_token=LONG))
 
 
-@pytest.mark.parametrize("servicer", [Yielding, Writing])
+@pytest.mark.parametrize("servicer", [Yielding, Spanning, Writing])
 async def test_who_leaves_while_an_answer_waits_to_be_read_is_no_error(
     serving, settings: Settings, calls: list[Any], caplog: pytest.LogCaptureFixture, servicer: Any
 ):

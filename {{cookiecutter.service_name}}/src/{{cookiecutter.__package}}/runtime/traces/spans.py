@@ -1,11 +1,11 @@
 """Spans of one's own; in a call that is not traced they cost next to nothing."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import trace
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
+from opentelemetry import context as otel
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, set_span_in_context
 
 from ..calls.call import current
 from ..errors import ServiceError
@@ -27,9 +27,15 @@ def start(name: str, attributes: dict[str, Any]) -> Span:
     return _tracer.start_span(name, attributes=attributes)
 
 
-def using(opened: Span) -> AbstractContextManager[Span]:
+@contextmanager
+def using(opened: Span) -> Iterator[None]:
     """Make `opened` the current span."""
-    return trace.use_span(opened, record_exception=False, set_status_on_exception=False)
+    before = otel.get_current()
+    otel.attach(set_span_in_context(opened, before))
+    try:
+        yield
+    finally:
+        otel.attach(before)  # detaching fails where a generator is closed by another task
 
 
 @contextmanager
