@@ -14,7 +14,10 @@ from fastapi.responses import StreamingResponse
 
 from {{ cookiecutter.__package }}.app import build
 from {{ cookiecutter.__package }}.runtime.calls.gate import CallSettings
-from {{ cookiecutter.__package }}.runtime.errors import FailedPreconditionError, StartupError
+from {{ cookiecutter.__package }}.runtime.errors import (
+    FailedPreconditionError,
+    StartupError,
+)
 from {{ cookiecutter.__package }}.runtime.rest.exchange import WATCH_AFTER_S
 from {{ cookiecutter.__package }}.runtime.rest.settings import HttpLimits
 from {{ cookiecutter.__package }}.runtime.service import Service
