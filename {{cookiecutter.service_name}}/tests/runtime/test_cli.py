@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -178,7 +179,7 @@ def test_an_output_that_takes_nothing_ends_in_one_line(folder):
 
 
 def test_an_output_that_is_closed_is_no_mistake(folder):
-    closed = f"{sys.executable} -m {NAME} config show >&-"
+    closed = f"{shlex.quote(sys.executable)} -m {NAME} config show >&-"
     done = subprocess.run(["sh", "-c", closed], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
