@@ -59,8 +59,8 @@ def own_environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
-    """The default service, installed as on a machine that has no uv."""
-    folder = tmp_path_factory.mktemp("installed")
+    """The default service, installed as on a machine without uv, in a folder with a blank."""
+    folder = tmp_path_factory.mktemp("in stalled")
     service = Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
     run("make", "UV=", "install", cwd=service)
     return service
