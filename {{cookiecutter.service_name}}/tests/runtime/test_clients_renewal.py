@@ -96,6 +96,16 @@ async def attempted(call: Call) -> None:
         await call()
 
 
+async def renewed_beside_a_watch(channel: grpc.aio.Channel, site: Site, said: list[str]) -> Any:
+    """Return the answers to a watch that began before the certificate was renewed."""
+    stub: Any = OrderServiceStub(channel)
+    answers = aiter(stub.WatchOrders(pb.WatchOrdersRequest()))
+    await anext(answers)
+    write(site.authority.issue("checkout"), site.folder, "client")
+    await until_said("took the new", said, partial(stub.ListOrders, pb.ListOrdersRequest()))
+    return answers
+
+
 @each_way
 async def test_a_new_certificate_is_shown(
     way: Any, ports: Ports, shown: ClientTls, site: Site, said: list[str]
@@ -148,12 +158,8 @@ async def test_a_file_that_is_gone_changes_nothing(
 async def test_a_stream_goes_on_over_the_certificate_that_it_had(
     channel: grpc.aio.Channel, site: Site, said: list[str]
 ):
+    answers = await renewed_beside_a_watch(channel, site, said)
     stub: Any = OrderServiceStub(channel)
-    watch = stub.WatchOrders(pb.WatchOrdersRequest())
-    answers = aiter(watch)
-    await anext(answers)
-    write(site.authority.issue("checkout"), site.folder, "client")
-    await until_said("took the new", said, partial(stub.ListOrders, pb.ListOrdersRequest()))
     created = await stub.CreateOrder(pb.CreateOrderRequest(sku="tea", quantity=1))
     assert (await anext(answers)).order == created.order
 
@@ -162,12 +168,7 @@ async def test_all_is_closed_with_the_channel(
     ports: Ports, shown: ClientTls, site: Site, said: list[str]
 ):
     async with opened(ports, shown) as channel:
-        stub: Any = OrderServiceStub(channel)
-        watch = stub.WatchOrders(pb.WatchOrdersRequest())
-        answers = aiter(watch)
-        await anext(answers)
-        write(site.authority.issue("checkout"), site.folder, "client")
-        await until_said("took the new", said, partial(stub.ListOrders, pb.ListOrdersRequest()))
+        answers = await renewed_beside_a_watch(channel, site, said)
     with pytest.raises(asyncio.CancelledError):
         await anext(answers)
     assert not [task for task in asyncio.all_tasks() if "_closed_later" in repr(task)]

@@ -1,7 +1,6 @@
 """HTTP/1.1 as uvicorn speaks it with httptools, within bounds."""
 
 import asyncio
-import math
 from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE
 from itertools import chain
 from typing import Any, cast
@@ -16,10 +15,9 @@ from uvicorn.server import ServerState
 
 from .connections import Connections, age_s
 from .cycle import start
-from .progress import Progress
+from .progress import NEVER, Progress
 from .refused import refused
 
-NEVER = math.inf
 LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
 
 

@@ -84,14 +84,14 @@ class TomlFile(Layer):
         Where there are no arrays of tables, what stands in front of a table does not matter to it.
         """
         found: dict[KeyPath, int] = {}
+        said: dict[str, Any] = {}
         lines, start = self.text.split("\n"), 0
         is_flat = "[[" not in self.text
-        for number in range(1, len(lines) + 1):
-            last, before = number - 1, lines[start : number - 1]
-            if is_flat and lines[last].lstrip().startswith("[") and parsed("\n".join(before)):
-                start = last
-            text = "\n".join(lines[start:number])
-            for path in paths(shapes.with_joined_keys(parsed(text), self.settings_cls)):
+        for number, line in enumerate(lines, 1):
+            if is_flat and said and line.lstrip().startswith("["):
+                start = number - 1
+            said = parsed("\n".join(lines[start:number]))
+            for path in paths(shapes.with_joined_keys(said, self.settings_cls)):
                 found.setdefault(path, number)
         return found
 

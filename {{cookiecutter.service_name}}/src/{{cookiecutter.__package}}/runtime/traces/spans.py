@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import context as otel
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from ..calls.call import current
 from ..errors import ServiceError
 from .in_force import ProviderInForce
 from .server_attributes import FIRST_SERVER_ERROR
 from .server_span import record_first
+from .steps import Inside
 
 _tracer = ProviderInForce().get_tracer("runtime.traces")
 
@@ -28,24 +28,13 @@ def start(name: str, attributes: dict[str, Any]) -> Span:
 
 
 @contextmanager
-def using(opened: Span) -> Iterator[None]:
-    """Make `opened` the current span."""
-    before = otel.get_current()
-    otel.attach(set_span_in_context(opened, before))
-    try:
-        yield
-    finally:
-        otel.attach(before)  # detaching fails where a generator is closed by another task
-
-
-@contextmanager
 def span(name: str, **attributes: Any) -> Iterator[Span]:
     """Show the lines that it encloses as a span of the call under way."""
     if not is_traced():
         yield INVALID_SPAN
         return
     opened = start(name, attributes)
-    with ending(opened), using(opened):
+    with ending(opened), Inside(opened).step():
         yield opened
 
 

@@ -26,7 +26,7 @@ class Inside:
     def step(self) -> Iterator[None]:
         """Go inside, for one step."""
         outside = otel.get_current()
-        otel.attach(self._context)
+        otel.attach(self._context)  # detaching fails where a generator is closed by another task
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast, overload
 from opentelemetry.trace import INVALID_SPAN
 
 from .observed import Observed, Plan
-from .spans import is_traced, using
+from .spans import is_traced
 from .steps import AsyncSteps, Inside, run
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -55,7 +55,7 @@ def _function(plan: Plan) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not is_traced():
             return plan.function(*args, **kwargs)
-        with plan.observing(args, kwargs) as observed, using(observed.span), observed.cpu():
+        with plan.observing(args, kwargs) as observed, Inside(observed.span).step(), observed.cpu():
             return plan.function(*args, **kwargs)
 
     return call
@@ -65,7 +65,7 @@ def _coroutine(plan: Plan) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> Any:
         if not is_traced():
             return await plan.function(*args, **kwargs)
-        with plan.observing(args, kwargs) as observed, using(observed.span):
+        with plan.observing(args, kwargs) as observed, Inside(observed.span).step():
             return await observed.driven(plan.function(*args, **kwargs))
 
     return call

@@ -1,7 +1,6 @@
 """One client: what it sends goes to its protocol, and how long it may take for that."""
 
 import asyncio
-import math
 from contextlib import suppress
 from typing import Any, cast
 
@@ -11,7 +10,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 
 from ..connections import age_s
 from ..listening import connection_state
-from ..progress import Progress
+from ..progress import NEVER, Progress
 from .h1 import FencedH1
 from .h2 import FencedH2
 from .line import Line
@@ -19,7 +18,6 @@ from .listener import Listener
 from .tasks import Tasks
 
 READ_BYTES = 64 * 1024
-NEVER = math.inf
 
 
 class Connection:
