@@ -3,9 +3,9 @@
 import sys
 
 from .app import build
-from .runtime import cli
-from .runtime.clients.command import call_command
-from .runtime.service import run
+from twinport import cli
+from twinport.clients.command import call_command
+from twinport.service import run
 from .settings import Settings
 
 

@@ -6,7 +6,7 @@ from .orders.rest import orders_router
 from .orders.rpc import OrderServicer
 from .orders.store import MemoryOrderStore
 from .orders.v1.orders_pb2_grpc import add_OrderServiceServicer_to_server
-from .runtime.service import Service
+from twinport.service import Service
 from .settings import Settings
 
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from .orders.settings import OrdersSettings
-from .runtime.service import RuntimeSettings
+from twinport.service import RuntimeSettings
 
 
 class Settings(RuntimeSettings):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..runtime.auth import Needs, needs
+from twinport.auth import Needs, needs
 
 ACCESS: Mapping[str, Needs] = {
     "CreateOrder": needs("orders:write"),

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from typing import Protocol
 from uuid import uuid4
 
-from ..runtime.errors import AlreadyExistsError, FieldViolation, NotFoundError
-from ..runtime.validation import Step, checked, dotted
+from twinport.errors import AlreadyExistsError, FieldViolation, NotFoundError
+from twinport.validation import Step, checked, dotted
 from .model import (
     Imported,
     Item,

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from ..runtime.faults import problems
-from ..runtime.rest.contents import of_events, of_lines
-from ..runtime.rest.events import events
-from ..runtime.rest.lines import LinesResponse, begun, lines
+from twinport.faults import problems
+from twinport.rest.contents import of_events, of_lines
+from twinport.rest.events import events
+from twinport.rest.lines import LinesResponse, begun, lines
 from .domain import Orders
 from .model import (
     Imported,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..runtime.settings import Section
+from twinport.settings import Section
 from .model import LARGEST_PAGE
 
 

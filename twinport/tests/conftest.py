@@ -1,0 +1,121 @@
+"""The real service on free ports; it starts in milliseconds, so nothing is mocked."""
+
+import faulthandler
+import gc
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import hypothesis
+import pytest
+from loguru import logger
+
+from sample.app import build
+from twinport.calls.call import Call
+from twinport.lifecycle import Stop
+from twinport.logs import LogsSettings
+from twinport.logs.levels import Levels
+from twinport.logs.logs import Logs
+from twinport.logs.redact import Redactor
+from twinport.service import Ports, Service
+from twinport.tls.authority import Authority
+from twinport.traces import tracing
+from sample.settings import Settings
+
+hypothesis.settings.register_profile(  # what is slow is the machine
+    "loaded machine",
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("loaded machine")
+hypothesis.settings.register_profile(  # pytest --hypothesis-profile=long
+    "long", hypothesis.settings.get_profile("loaded machine"), max_examples=5_000
+)
+
+Serving = Callable[..., AbstractAsyncContextManager[Ports]]
+
+
+def free(**sections: Any) -> Settings:
+    """Return settings with free ports on this machine only; `sections` are merged into them."""
+    here = {"host": "127.0.0.1", "port": 0}
+    chosen: dict[str, Any] = {
+        "service": {"name": "service-under-test", "version": "1.2.3"},
+        "http": here,
+        "grpc": here,
+        "management": here,
+        "traces": {"exporter": "none"},
+        "lifecycle": {"drain": "0s", "grace": "2s", "flush": "1s"},
+    }
+    merged = {name: chosen.get(name, {}) | sections.get(name, {}) for name in chosen | sections}
+    return Settings.model_validate(merged)
+
+
+def silent(settings: LogsSettings) -> Logs:
+    """Return a log with its levels, and no sink."""
+    return Logs(Levels(settings.level, settings.levels), (), Redactor(settings.redact), b"")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported stays: to search it again and again takes time
+
+
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Watch over the end of a test that has failed: pytest watches no longer, for debuggers."""
+    if isinstance(node, pytest.Item) and not node.config.getoption("usepdb"):
+        limit_s = float(node.config.getini("faulthandler_timeout"))
+        faulthandler.dump_traceback_later(limit_s, exit=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_tracebacks() -> None:
+    """loguru writes each value beside its line, for which it parses the file again."""
+    logger.remove()
+    logger.add(sys.stderr, diagnose=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test calls the web, whose authorities each HTTP client would take 30 ms to load."""
+    authorities = tmp_path_factory.mktemp("authorities") / "ca.pem"
+    authorities.write_bytes(Authority().certificate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authorities))
+        yield
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return free()
+
+
+@pytest.fixture
+def stop() -> Stop:
+    return Stop()
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    """Every call that has ended, as the observers hear of them."""
+    return []
+
+
+@pytest.fixture
+def serving(stop: Stop, calls: list[Call]) -> Serving:
+    @asynccontextmanager
+    async def serving(settings: Settings, built: Any = build) -> AsyncIterator[Ports]:
+        with tracing(settings.traces, settings.service) as spans:
+            observers = (spans.leave_late_span, calls.append)
+            service = Service(settings, spans, observers, stop, silent(settings.logs))
+            async with service.running(partial(built, settings=settings)) as ports:
+                yield ports
+
+    return serving
+
+
+@pytest.fixture
+async def ports(serving: Serving, settings: Settings) -> AsyncIterator[Ports]:
+    async with serving(settings) as ports:
+        yield ports

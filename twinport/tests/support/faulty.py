@@ -1,0 +1,94 @@
+"""A service with one fault, as a program: python faulty.py FAULT run --set ..."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from loguru import logger
+
+from sample.app import build
+from twinport import cli
+from twinport.rest.connections import Connections
+from twinport.service import Service, run
+from sample.settings import Settings
+
+
+@asynccontextmanager
+async def resource(name: str) -> AsyncIterator[None]:
+    logger.info("{} opened", name)
+    try:
+        yield
+    finally:
+        logger.info("{} closed", name)
+
+
+async def die(*_: object) -> None:
+    raise ConnectionError("secret-dsn")
+
+
+async def dies_in_background(service: Service) -> None:
+    service.spawn("poll", die)
+
+
+async def loses_grpc(service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_later(1, loop.create_task, service.rpc.stop(0))
+
+
+async def loses_http(service: Service) -> None:
+    Connections.watch = die  # the management port has begun already
+
+
+async def cannot_open(service: Service) -> None:
+    await service.open(resource("first"))
+    await service.open(resource("second"))
+    await die()
+
+
+async def opens_for_ever(service: Service) -> None:
+    await service.open(resource("first"))
+    await asyncio.Event().wait()
+
+
+async def closes_for_ever(service: Service) -> None:
+    @asynccontextmanager
+    async def endless() -> AsyncIterator[None]:
+        yield
+        await asyncio.Event().wait()
+
+    await service.open(endless())
+
+
+async def blocks_at_the_end(service: Service) -> None:
+    service.on_stop(lambda: threading.Event().wait())
+
+
+async def blocks_the_loop(service: Service) -> None:
+    asyncio.get_running_loop().call_later(1, time.sleep, 1)
+
+
+async def closes_badly(service: Service) -> None:
+    @asynccontextmanager
+    async def bad() -> AsyncIterator[None]:
+        yield
+        raise OSError("disk")
+
+    await service.open(resource("first"))
+    await service.open(bad())
+
+
+def main() -> None:
+    fault = globals()[sys.argv.pop(1)]
+
+    async def built(service: Service, settings: Settings) -> None:
+        await build(service, settings)
+        await fault(service)
+
+    sys.exit(cli.main(Settings, lambda settings: run(settings, built)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The service as a process of its own, for tests that send signals and read its log."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sample as package
+from twinport.service import Ports
+
+from support.forking import Forked, forked
+
+HOME = Path(__file__).parents[1]
+PREFIX = f"{package.__name__.upper()}__"
+QUIET = {
+    "http.host": "127.0.0.1",
+    "http.port": "0",
+    "grpc.host": "127.0.0.1",
+    "grpc.port": "0",
+    "management.port": "0",
+    "traces.exporter": "none",
+    "lifecycle.drain": "0s",
+    "lifecycle.grace": "5s",
+    "logs.sinks.console.format": "json",
+}
+TIMEOUT_S = 20  # what a test waits for comes at once, or the test has failed
+
+Start = Callable[[Sequence[str], Path, Mapping[str, str]], Awaitable[Process | Forked]]
+
+
+class Service:
+    """A started process; `lines` are its log records so far."""
+
+    def __init__(self, process: Process | Forked) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+        self.plain: list[str] = []
+        self._reading = asyncio.create_task(self._read())
+        self._news = asyncio.Condition()
+
+    async def ports(self) -> Ports:
+        """Wait until it is ready."""
+        ready = await self.logged("ready")
+        return Ports(**{name: int(ready["labels"][name]) for name in Ports._fields})
+
+    async def logged(self, message: str) -> dict[str, Any]:
+        """Wait for a record whose message begins so."""
+        async with asyncio.timeout(TIMEOUT_S), self._news:
+            await self._news.wait_for(lambda: self._found(message) or self._reading.done())
+        assert self._found(message), self.plain
+        return self._found(message)[0]
+
+    async def exit_status(self) -> int:
+        """Wait for its end, and for its last line."""
+        async with asyncio.timeout(TIMEOUT_S):
+            await self._reading
+            return await self.process.wait()
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def _found(self, message: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["message"].startswith(message)]
+
+    async def _read(self) -> None:
+        assert self.process.stdout
+        async for line in self.process.stdout:
+            async with self._news:
+                self._keep(line.decode())
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+    def _keep(self, line: str) -> None:
+        if line.startswith("{"):
+            self.lines.append(json.loads(line))
+        else:
+            self.plain.append(line.rstrip("\n"))
+
+
+async def executed(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Process:
+    """Run `python ARGUMENTS`, as an operator does."""
+    command = (sys.executable, *arguments)
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT
+    )
+
+
+@asynccontextmanager
+async def started(
+    *program: str, config: Path = HOME / "config", start: Start = forked, **chosen: str
+) -> AsyncIterator[Service]:
+    """Start the service with QUIET settings, `chosen` ones (http__port="8000") above them."""
+    wanted = QUIET | {name.replace("__", "."): value for name, value in chosen.items()}
+    sets = [f"--set={name}={value}" for name, value in wanted.items()]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    command = program or ("-m", package.__name__)
+    process = await start([*command, "run", f"--config={config}", *sets], HOME, env)
+    service = Service(process)
+    try:
+        yield service
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await service.exit_status()

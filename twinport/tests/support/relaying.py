@@ -1,0 +1,50 @@
+"""A service that calls itself, with clients of each kind: python relaying.py run --set ..."""
+
+import asyncio
+import sys
+from importlib import import_module
+
+from fastapi import Request
+from grpc.aio import Channel, insecure_channel  # by name, as a library may
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from twinport import cli
+from twinport.clients.connect import connect
+from twinport.clients.outgoing import Outgoing
+from twinport.clients.settings import ClientSettings
+from twinport.service import Service, run
+from sample.settings import Settings
+
+HTTP = f"{connect.__module__.rpartition('.')[0]}.http"
+
+
+async def build(service: Service, settings: Settings) -> None:
+    @service.rest.get("/end")
+    async def end() -> str:
+        return "end"
+
+    @service.rest.get("/relay/bare")
+    async def relay_bare(request: Request, grpc: int) -> None:
+        httpx = import_module("httpx")  # as late as may be
+        url = f"{request.base_url}end?token=opensesame"
+        async with httpx.AsyncClient() as client:
+            await client.get(url)
+        await asyncio.to_thread(httpx.get, url)
+        await check(insecure_channel(f"127.0.0.1:{grpc}"))
+
+    @service.rest.get("/relay/ours")
+    async def relay_ours(request: Request, grpc: int) -> None:
+        outgoing = Outgoing("itself", ClientSettings(url=str(request.base_url)), ())
+        async with import_module(HTTP).open_http(outgoing) as client:
+            await client.get("/end", params={"token": "opensesame"})
+            await client.get("/end")
+        await check(connect(ClientSettings(target=f"127.0.0.1:{grpc}"), "itself"))
+
+
+async def check(opened: Channel) -> None:
+    async with opened as channel:
+        await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(Settings, lambda settings: run(settings, build)))

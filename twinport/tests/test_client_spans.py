@@ -1,0 +1,188 @@
+"""Spans of calls to other services, which are real servers on real ports."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import grpc
+import httpx
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from sample.orders.v1 import orders_pb2 as pb
+from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from twinport.calls.call import Call, current
+from twinport.clients.rpc_spans import rpc_spans
+from twinport.service import Ports
+from twinport.settings import Identity
+from twinport.traces import (
+    TracesSettings,
+    Tracing,
+    span,
+    tracing,
+)
+from twinport.traces.http_client import instrument
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+NOWHERE = TracesSettings(exporter="none", propagators=["tracecontext", "b3multi", "baggage"])
+
+
+class Ended(SpanProcessor):
+    """Client spans that have ended; `next` waits for one more."""
+
+    def __init__(self) -> None:
+        self.spans: asyncio.Queue[ReadableSpan] = asyncio.Queue()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.kind.name == "CLIENT":
+            self.spans.put_nowait(span)
+
+    async def next(self) -> ReadableSpan:
+        return await asyncio.wait_for(self.spans.get(), 5)
+
+
+@pytest.fixture
+def traces(ports: Ports) -> Iterator[Tracing]:
+    with tracing(NOWHERE, Identity(name="caller")) as traces:
+        yield traces
+
+
+@pytest.fixture
+def ended(traces: Tracing) -> Ended:
+    traces.add(ended := Ended())
+    return ended
+
+
+@pytest.fixture
+async def stub(ports: Ports) -> AsyncIterator[OrderServiceStub]:
+    target = f"127.0.0.1:{ports.grpc}"
+    spans = rpc_spans(target, "orders")
+    async with grpc.aio.insecure_channel(target, interceptors=spans) as channel:
+        yield OrderServiceStub(channel)
+
+
+@contextmanager
+def under(traces: Tracing, flag: str) -> Iterator[Call]:
+    """Answer a call meanwhile, whose caller has decided about tracing."""
+    parent = f"00-{TRACE}-{SPAN}-0{flag}"
+    sent = {"traceparent": parent, "baggage": "tenant=acme", "tracestate": "a=b"}
+    call = traces.begin("grpc", sent)
+    token = current.set(call)
+    yield call
+    current.reset(token)
+
+
+ORDER = pb.CreateOrderRequest(sku="green-tea", quantity=2)
+
+
+async def create(stub: OrderServiceStub) -> None:
+    await stub.CreateOrder(ORDER)
+
+
+async def silence() -> AsyncIterator[pb.ImportOrdersRequest]:
+    await asyncio.Event().wait()
+    yield pb.ImportOrdersRequest()
+
+
+async def quote(stub: OrderServiceStub) -> None:
+    asked = [pb.QuoteOrdersRequest(sku="green-tea", quantity=2)]
+    assert len([answer async for answer in stub.QuoteOrders(iter(asked))]) == 1
+
+
+async def import_many(stub: OrderServiceStub) -> None:
+    await stub.ImportOrders(iter([pb.ImportOrdersRequest(sku="green-tea", quantity=2)]))
+
+
+ALL = [(create, "CreateOrder"), (quote, "QuoteOrders"), (import_many, "ImportOrders")]
+
+
+@pytest.mark.parametrize(("call", "method"), ALL)
+async def test_each_kind_of_grpc_call_has_a_client_span(stub, ended, calls, call, method):
+    with span("work") as work:
+        await call(stub)
+    client = await ended.next()
+    assert client.name.endswith(f".OrderService/{method}")
+    assert client.parent.span_id == work.get_span_context().span_id
+    assert client.status.is_unset
+    told = client.attributes
+    assert (told["rpc.method"], told["rpc.system.name"]) == (client.name, "grpc")
+    assert (told["server.address"], told["service.peer.name"]) == ("127.0.0.1", "orders")
+    assert told["rpc.response.status_code"] == "OK"
+    assert calls[-1].parent_id == f"{client.context.span_id:016x}"
+
+
+async def test_a_failed_grpc_call_tells_its_status(stub, ended):
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.GetOrder(pb.GetOrderRequest(id="4711"))
+    client = await ended.next()
+    assert client.attributes["rpc.response.status_code"] == "NOT_FOUND"
+    assert client.attributes["error.type"] == client.status.description == "NOT_FOUND"
+
+
+async def test_a_late_grpc_call_tells_so(stub, ended):
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.ImportOrders(silence(), timeout=0.05)
+    assert (await ended.next()).attributes["rpc.response.status_code"] == "DEADLINE_EXCEEDED"
+
+
+async def test_a_stream_that_is_broken_off_has_its_span(stub, ended):
+    answers = stub.WatchOrders(pb.WatchOrdersRequest())
+    await anext(aiter(answers))
+    answers.cancel()
+    assert (await ended.next()).attributes["rpc.response.status_code"] == "CANCELLED"
+
+
+async def test_a_cancelled_grpc_call_has_its_span(stub, ended):
+    call = stub.ImportOrders(silence())
+    await call.wait_for_connection()
+    call.cancel()
+    assert (await ended.next()).attributes["rpc.response.status_code"] == "CANCELLED"
+
+
+async def test_an_untraced_call_tells_the_next_service_so(stub, traces, ended, calls):
+    with under(traces, "0") as ours:
+        await stub.CreateOrder(ORDER)
+    assert (calls[-1].trace_id, calls[-1].parent_id) == (TRACE, ours.span_id)
+    assert not calls[-1].sampled
+    assert ended.spans.empty()
+
+
+@pytest.fixture
+async def http(ports: Ports) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
+        instrument(client)
+        yield client
+
+
+async def test_an_http_call_has_a_client_span_without_secrets(http, ended, calls):
+    with span("work"):
+        answer = await http.get("/v1/orders/4711?token=opensesame")
+    client = await ended.next()
+    assert client.name == "GET"
+    assert client.attributes["http.response.status_code"] == answer.status_code == 404
+    assert client.attributes["url.full"] == f"{http.base_url}/v1/orders/4711"
+    assert "opensesame" not in client.to_json()
+    assert calls[-1].parent_id == f"{client.context.span_id:016x}"
+
+
+async def test_an_untraced_http_call_tells_the_next_service_so(http, traces, ended, calls):
+    with under(traces, "0") as ours:
+        await http.get("/v1/orders/4711")
+    assert (calls[-1].trace_id, calls[-1].parent_id) == (TRACE, ours.span_id)
+    assert not calls[-1].sampled
+    assert ended.spans.empty()
+
+
+@pytest.mark.parametrize("flag", ["0", "1"])
+def test_what_the_caller_sent_is_handed_on_in_every_configured_form(traces, flag):
+    headers: dict[str, str] = {}
+    with under(traces, flag) as call:
+        traces.inject(headers)
+    assert headers == {
+        "traceparent": f"00-{TRACE}-{call.span_id}-0{flag}",
+        "tracestate": "a=b",
+        "x-b3-traceid": TRACE,
+        "x-b3-spanid": call.span_id,
+        "x-b3-sampled": flag,
+        "baggage": "tenant=acme",
+    }

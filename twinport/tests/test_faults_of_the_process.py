@@ -1,0 +1,95 @@
+"""What the process does when a part of it fails: it stops in order, says why, and always ends."""
+
+from pathlib import Path
+
+import pytest
+
+from support.process import started
+
+FAULTY = str(Path(__file__).with_name("faulty.py"))
+
+
+def messages(service) -> list[str]:
+    return [line["message"] for line in service.lines]
+
+
+async def test_a_background_task_that_dies_stops_the_service_in_order():
+    async with started(FAULTY, "dies_in_background") as service:
+        assert await service.exit_status() == 1
+        assert "stopped" in messages(service)
+        (line,) = service.plain
+        assert line.endswith("background task 'poll' died: ConnectionError")
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("loses_http", "the http server died: ConnectionError"),
+        ("loses_grpc", "the grpc server ended by itself"),
+    ],
+)
+async def test_a_server_that_dies_stops_the_others_in_order(fault: str, cause: str):
+    async with started(FAULTY, fault) as service:
+        assert await service.exit_status() == 1
+        assert "stopped" in messages(service)
+        (line,) = service.plain
+        assert line.endswith(f": {cause}")
+
+
+async def test_a_failing_start_closes_what_was_open_and_is_one_plain_line():
+    async with started(FAULTY, "cannot_open") as service:
+        assert await service.exit_status() == 1
+        assert messages(service)[:4] == [
+            "first opened",
+            "second opened",
+            "second closed",
+            "first closed",
+        ]
+        (line,) = service.plain
+        assert line.endswith("cannot start: ConnectionError, see the log")
+        assert "secret-dsn" not in line
+
+
+async def test_sigterm_while_starting_closes_what_was_open():
+    async with started(FAULTY, "opens_for_ever") as service:
+        await service.logged("first opened")
+        service.terminate()
+        assert await service.exit_status() == 0
+        assert messages(service)[-1] == "first closed"
+
+
+async def test_a_resource_that_does_not_close_is_named_and_the_process_ends():
+    waits = {"lifecycle__grace": "100ms", "lifecycle__flush": "100ms"}
+    async with started(FAULTY, "closes_for_ever", **waits) as service:
+        await service.ports()
+        service.terminate()
+        assert await service.exit_status() == 1
+        (line,) = service.plain
+        assert "did not stop in time, still running: resources" in line
+
+
+async def test_a_blocked_loop_cannot_keep_the_process_alive():
+    waits = {"lifecycle__grace": "100ms", "lifecycle__flush": "100ms"}
+    async with started(FAULTY, "blocks_at_the_end", **waits) as service:
+        await service.ports()
+        service.terminate()
+        assert await service.exit_status() == 1
+        assert "still running: calls" in service.plain[0]
+
+
+async def test_a_resource_that_fails_to_close_does_not_keep_others_open():
+    async with started(FAULTY, "closes_badly") as service:
+        await service.ports()
+        service.terminate()
+        assert await service.exit_status() == 1
+        assert "first closed" in messages(service)
+        (line,) = service.plain
+        assert line.endswith("cannot stop in order: OSError, see the log")
+
+
+async def test_what_blocks_the_loop_is_said_with_its_stack_while_it_does():
+    async with started(FAULTY, "blocks_the_loop") as service:
+        line = await service.logged("the event loop is blocked")
+        assert line["log.level"] == "warning"
+        service.terminate()
+        assert await service.exit_status() == 0

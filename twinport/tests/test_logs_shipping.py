@@ -1,0 +1,206 @@
+import logging
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.log_collectors import Collector
+from loguru import logger
+
+from twinport import logs
+from twinport.errors import StartupError
+from twinport.logs import Logs, LogsSettings, logging_to
+from twinport.logs.disk import DiskOutbox
+from twinport.settings import Identity
+
+IDENTITY = Identity(name="tea", version="1", environment="test", instance="pod-1")
+COUNT = 300
+
+
+@pytest.fixture(params=["beats", "http", "tcp"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def collector(protocol: str) -> Iterator[Collector]:
+    collector = Collector(protocol)
+    collector.start()
+    yield collector
+    collector.stop()
+
+
+def sink_for(protocol: str, port: int, **more: Any) -> dict[str, Any]:
+    if protocol == "http":
+        return {"kind": "http", "url": f"http://127.0.0.1:{port}/", **more}
+    return {"kind": "logstash", "host": "127.0.0.1", "port": port, "protocol": protocol, **more}
+
+
+def shipping(protocol: str, port: int, **more: Any) -> AbstractContextManager[Logs]:
+    sinks = {"console": {"enabled": False}, "away": sink_for(protocol, port, **more)}
+    return logging_to(LogsSettings.model_validate({"sinks": sinks}), IDENTITY)
+
+
+def log(name: str) -> set[str]:
+    messages = [f"{name} {number}" for number in range(COUNT)]
+    for message in messages:
+        logger.info("{}", message)
+    return {*messages}
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_what_is_logged_while_the_collector_is_away_arrives_when_it_is_back(
+    collector: Collector, protocol: str, where: str, tmp_path: Path
+) -> None:
+    more = {"queue_dir": tmp_path} if where == "disk" else {}
+    with shipping(protocol, collector.port, **more) as logs:
+        expected = log("before")
+        assert collector.await_messages(expected)
+        collector.stop()
+        expected |= log("away")
+        logs.flush(0.2)
+        collector.start()
+        assert collector.await_messages(expected)
+        assert logs.dropped() == {"away": 0}
+    arrived = list(dict.fromkeys(collector.messages()))  # some twice: at least once is promised
+    assert arrived == sorted(arrived, key=order)
+
+
+def order(message: str) -> tuple[bool, int]:
+    name, number = message.split()
+    return name == "away", int(number)
+
+
+@pytest.mark.parametrize("protocol", ["beats", "http"], indirect=True)
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_what_a_stopped_collector_had_not_acknowledged_is_sent_again(
+    collector: Collector, protocol: str, where: str, tmp_path: Path
+) -> None:
+    more = {"queue_dir": tmp_path} if where == "disk" else {}
+    with shipping(protocol, collector.port, **more) as logs:
+        collector.is_awake.clear()
+        began = time.monotonic()
+        expected = log("slow")
+        assert time.monotonic() - began < 1  # nobody waits for the collector
+        assert collector.asked.acquire(timeout=10)
+        collector.stop()
+        collector.is_awake.set()
+        collector.start()
+        assert collector.await_messages(expected)
+        assert logs.dropped() == {"away": 0}
+
+
+@pytest.mark.parametrize("protocol", ["tcp"], indirect=True)
+def test_plain_tcp_goes_on_after_a_restart_though_lines_under_way_may_be_lost(
+    collector: Collector, protocol: str
+) -> None:
+    with shipping(protocol, collector.port):
+        collector.is_awake.clear()
+        log("lost")
+        assert collector.asked.acquire(timeout=10)
+        collector.stop()
+        collector.is_awake.set()
+        collector.start()
+        assert collector.await_messages(log("after"))
+
+
+def test_a_full_queue_drops_what_is_new_and_counts_it(collector: Collector, protocol: str) -> None:
+    collector.stop()
+    with shipping(protocol, collector.port, queue_size="16KiB") as logs:
+        log("first")
+        dropped = logs.dropped()["away"]
+        collector.start()
+        assert collector.await_count(COUNT - dropped)
+    assert 0 < dropped == COUNT - len(collector.lines)
+
+
+def test_flush_does_not_wait_for_a_collector_that_is_away(
+    collector: Collector, protocol: str
+) -> None:
+    collector.stop()
+    with shipping(protocol, collector.port) as logs:
+        log("first")
+        began = time.monotonic()
+        assert not logs.flush(10)
+        assert time.monotonic() - began < 5
+
+
+def test_what_is_on_disk_outlives_the_process(
+    collector: Collector, protocol: str, tmp_path: Path
+) -> None:
+    collector.stop()
+    settings = {"sinks": {"away": sink_for(protocol, collector.port, queue_dir=str(tmp_path))}}
+    code = f"""
+import os, signal
+from loguru import logger
+from {logs.__name__} import LogsSettings, logging_to
+from {Identity.__module__} import Identity
+with logging_to(LogsSettings.model_validate({settings!r}), Identity(name="tea")) as logs:
+    for number in range({COUNT}):
+        logger.info("killed " + str(number))
+    assert logs.flush(10)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert killed.returncode == -9
+    collector.start()
+    with shipping(protocol, collector.port, queue_dir=tmp_path):
+        assert collector.await_messages({f"killed {number}" for number in range(COUNT)})
+
+
+@pytest.mark.parametrize("protocol", ["beats"], indirect=True)
+def test_a_folder_that_another_process_queues_in_is_refused(
+    collector: Collector, protocol: str, tmp_path: Path
+) -> None:
+    with shipping(protocol, collector.port, queue_dir=tmp_path):
+        second = shipping(protocol, collector.port, queue_dir=tmp_path)
+        with pytest.raises(StartupError, match=r"^logs\.sinks\.away\.queue_dir: .*locked"):
+            second.__enter__()
+
+
+@pytest.mark.parametrize("protocol", ["beats"], indirect=True)
+def test_a_disk_that_fails_for_a_moment_holds_up_what_waits_on_it(
+    collector: Collector, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, first = iter([sqlite3.OperationalError("disk I/O error")]), DiskOutbox.first
+
+    def failing(outbox: DiskOutbox, most: int) -> Sequence[bytes]:
+        for error in failures:
+            raise error
+        return first(outbox, most)
+
+    monkeypatch.setattr(DiskOutbox, "first", failing)
+    with shipping(protocol, collector.port, queue_dir=tmp_path):
+        assert collector.await_messages(log("kept"))
+
+
+@pytest.mark.parametrize("protocol", ["http"], indirect=True)
+def test_a_line_that_is_refused_for_good_does_not_hold_the_others(
+    collector: Collector, protocol: str
+) -> None:
+    collector.refuse = lambda line: line["message"] == "first 7"
+    with shipping(protocol, collector.port) as logs:
+        expected = log("first") - {"first 7"}
+        assert collector.await_messages(expected)
+        assert logs.flush(10)
+        assert logs.dropped() == {"away": 1}
+
+
+@pytest.mark.parametrize("protocol", ["http"], indirect=True)
+def test_a_sink_in_trouble_is_said_once_on_the_others(
+    collector: Collector, protocol: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    collector.stop()
+    sinks = {"console": {"format": "text"}, "away": sink_for(protocol, collector.port)}
+    with logging_to(LogsSettings.model_validate({"sinks": sinks}), IDENTITY) as logs:
+        for number in range(5):
+            logging.getLogger("lib").info("line %s", number)
+            logs.flush(1)
+    said = [line for line in capfd.readouterr().err.splitlines() if "sink away" in line]
+    assert 1 <= len(said) <= 2  # when it began, and what is lost at the end
+    assert "Connection refused" in said[0]

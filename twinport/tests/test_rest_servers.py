@@ -1,0 +1,343 @@
+"""The three servers behave the same in what the lifecycle and the limits ask of them."""
+
+import asyncio
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from twinport import rest
+from twinport.errors import StartupError
+from twinport.rest import connections
+from twinport.rest.granian import GranianServer
+from twinport.rest.hypercorn import HypercornServer
+from twinport.rest.server import http_server
+from twinport.rest.settings import HttpSettings
+from twinport.rest.uvicorn import UvicornServer
+
+from support.wire import GET, TIMEOUT_S, H2Wire, Port, Probe, Wire, listening, serving
+
+ALL = [HypercornServer, UvicornServer, GranianServer]
+WITH_HTTP2 = [HypercornServer, GranianServer]
+ENOUGH = 50  # requests of 100 ms one after the other
+OURS = [HypercornServer, UvicornServer]  # whose edge is ours
+LARGE_HEAD = GET[:-2] + b"x: " + b"y" * 17000 + b"\r\n\r\n"
+HOLD = b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n"
+LIMITS = {
+    "header_size": "16KiB",
+    "header_time": "500ms",
+    "send_time": "500ms",
+    "idle_time": "500ms",
+    "body_size": "64KiB",
+    "body_time": "500ms",
+    "connections": 30,
+}
+
+
+@pytest.fixture(params=ALL, ids=lambda kind: kind.__name__)
+async def port(request: pytest.FixtureRequest, quiet: None) -> Any:
+    async with serving(request.param, **LIMITS) as port:
+        yield port
+
+
+@pytest.fixture(params=WITH_HTTP2, ids=lambda kind: kind.__name__)
+async def http2_port(request: pytest.FixtureRequest, quiet: None) -> Any:
+    async with serving(request.param, **LIMITS) as port:
+        yield port
+
+
+# Serving.
+
+
+async def test_an_answer_carries_a_date(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
+        answer = (await wire.until(b"2 bytes")).lower()
+    assert answer.startswith(b"http/1.1 200")
+    assert b"\r\ndate: " in answer
+
+
+@pytest.mark.parametrize("target", [b"http://b/large", b"HTTP://b:80/large?a=b"])
+async def test_a_request_as_to_a_proxy_is_answered(port: Port, target: bytes) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET %b HTTP/1.1\r\nhost: b\r\n\r\n" % target)
+        await wire.until(b"xxxx")
+
+
+async def test_http2_is_served_on_the_same_port(http2_port: Port) -> None:
+    async with H2Wire.open(http2_port.number) as wire:
+        wire.begin()
+        stream_id = wire.request(end=False)
+        wire.body(stream_id, b"hi", end=True)
+        assert await wire.answer(stream_id) == (200, b"2 bytes", None)
+
+
+async def test_serving_goes_on_until_it_is_stopped(port: Port) -> None:
+    waiting = asyncio.create_task(port.server.wait())
+    async with Wire.open(port.number) as wire:
+        wire.send(GET)
+        await wire.until(b"bytes")
+    assert not waiting.done()
+    await port.stops()
+    await waiting
+
+
+# Stopping.
+
+
+async def test_a_request_under_way_finishes(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(HOLD)
+        await port.probe.has_begun()
+        stop = asyncio.create_task(port.stops())
+        await asyncio.sleep(0)
+        port.probe.release.set()
+        answer = await wire.closed()
+        await stop
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"held")
+
+
+async def test_an_idle_connection_does_not_hold_up_the_stop(port: Port) -> None:
+    async with Wire.open(port.number) as wire, Wire.open(port.number):
+        wire.send(GET)
+        await wire.until(b"bytes")
+        await port.stops()
+
+
+async def test_an_idle_http2_connection_does_not_hold_up_the_stop(http2_port: Port) -> None:
+    async with H2Wire.open(http2_port.number) as wire:
+        wire.begin()
+        await wire.answer(wire.request())
+        await http2_port.stops()
+        await wire.until_goaway()
+
+
+async def test_a_request_over_the_grace_is_cut(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(HOLD)
+        await port.probe.has_begun()
+        await port.stops(grace_s=0.2)
+        assert (await wire.until(b"\r\n")).startswith(b"HTTP/1.1 503")
+    assert port.probe.cancelled == 1
+
+
+async def test_a_reader_that_does_not_read_does_not_hold_up_the_stop(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        await port.probe.has_begun()
+        await port.stops(grace_s=0.2)
+    assert port.probe.running == 0
+
+
+async def test_nobody_can_connect_any_more(port: Port) -> None:
+    await port.stops()
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", port.number)
+
+
+async def test_a_second_stop_shortens_the_first(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(HOLD)
+        await port.probe.has_begun()
+        first = asyncio.create_task(port.server.stop(60))
+        await asyncio.sleep(0)
+        await port.stops(grace_s=0)
+        async with asyncio.timeout(TIMEOUT_S):
+            await first
+
+
+# Bounds.
+
+
+async def test_nothing_is_left_of_a_client_that_leaves(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /listen HTTP/1.1\r\nhost: a\r\n\r\n")
+        await port.probe.has_begun()
+    await port.nothing_is_left()
+
+
+async def test_nothing_is_left_of_a_client_that_leaves_in_the_midst_of_an_answer(
+    port: Port,
+) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        await wire.until(b"xxxx")
+    await port.nothing_is_left()
+
+
+async def test_a_reader_that_does_not_read_is_cut(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        await port.probe.has_begun()
+        await port.nothing_is_left()
+
+
+async def test_a_connection_without_a_further_request_is_closed(port: Port) -> None:
+    async with Wire.open(port.number) as wire, asyncio.timeout(3):
+        wire.send(GET)
+        await wire.until(b"0 bytes")
+        assert await wire.closed() == b""
+    await port.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", OURS)  # granian leaves it open
+async def test_a_connection_that_says_nothing_is_closed(kind: Any, quiet: None) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        assert await wire.closed() == b""
+        await port.nothing_is_left()
+
+
+async def is_told_to_leave(wire: Wire) -> bool:
+    wire.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+    return b"connection: close" in await wire.until(b"slow")
+
+
+async def until_told_to_leave(wire: Wire) -> None:
+    asked = 0
+    while not await is_told_to_leave(wire):
+        asked += 1
+        assert asked < ENOUGH
+
+
+@pytest.mark.parametrize("kind", OURS)  # the settings refuse it with granian
+async def test_an_old_connection_says_which_answer_is_the_last(kind: Any, quiet: None) -> None:
+    async with serving(kind, connection_age="200ms") as port, Wire.open(port.number) as wire:
+        await until_told_to_leave(wire)
+        assert await wire.closed() == b""
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_who_came_together_does_not_leave_together(
+    kind: Any, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, bounds = iter([0.01, 100.0]), []  # some tenth of a second, and some minutes
+
+    def uniform(*between: float) -> float:
+        bounds.append(between)
+        return next(drawn)
+
+    monkeypatch.setattr(connections, "random", SimpleNamespace(uniform=uniform))
+    async with (
+        serving(kind, connection_age="10s", send_time="400ms") as port,  # it looks often
+        Wire.open(port.number) as first,
+        Wire.open(port.number) as second,
+    ):
+        await until_told_to_leave(first)
+        assert not await is_told_to_leave(second)
+    assert bounds == [(0.9, 1.1)] * 2
+
+
+async def test_half_a_head_has_its_time(port: Port) -> None:
+    async with Wire.open(port.number) as wire, asyncio.timeout(3):
+        await wire.drip(GET[:-2] + b"x: " + b"y" * 200, 0.05)
+        await wire.closed()
+
+
+@pytest.mark.parametrize("size", [17000, 200_000])
+async def test_a_large_head_is_refused(port: Port, size: int) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(GET[:-2], b"x: ", b"y" * size, b"\r\n\r\n")
+        assert (await wire.until(b"\r\n")).split()[1] == b"431"
+        await wire.closed()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n"
+
+
+@pytest.mark.parametrize("part", [b"x: y\r\n", b"y" * 100], ids=["many", "one"])
+async def test_trailers_without_end_are_refused(port: Port, part: bytes) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(CHUNKED, b"0\r\nx: ", part)
+        for _ in range(100):
+            wire.send(part * 100)
+            await asyncio.sleep(0)
+        await wire.closed()
+    await port.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", OURS)  # granian breaks off
+async def test_what_is_no_body_ends_the_call_that_waits_for_it(kind: Any, quiet: None) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(CHUNKED, b"no size\r\n")
+        assert (await wire.until(b"\r\n")).split()[1] == b"400"
+        await wire.closed()
+        await port.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_what_is_no_request_breaks_into_no_answer(kind: Any, quiet: None) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
+        await wire.until(b"begun ")
+        wire.send(NO_REQUEST)
+        await asyncio.sleep(0.1)
+        port.probe.release.set()
+        answer, refusal, _ = (await wire.closed()).partition(b"HTTP/1.1 400")
+        assert not refusal or answer.endswith(b"0\r\n\r\n")
+        await port.nothing_is_left()
+
+
+NO_REQUEST = b"no request\r\n\r\n"
+
+
+@pytest.mark.parametrize("kind", OURS)  # granian closes at once
+@pytest.mark.parametrize(("sent", "status"), [(LARGE_HEAD, 431), (NO_REQUEST, 400)])
+async def test_a_refusal_can_be_read_by_who_still_sends_and_is_named(
+    kind: Any, sent: bytes, status: int, quiet: None
+) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(sent, b"x" * 10_000_000)
+        await wire.all_sent()
+        line, *fields = (await wire.until(b"\r\n\r\n")).decode().split("\r\n")
+        await wire.closed()
+        await port.nothing_is_left()
+    headers = dict(field.split(": ") for field in fields if field)
+    assert line.split()[1] == str(status)
+    assert len(headers["x-trace-id"]) == 32
+    assert headers["x-request-id"] == headers["x-trace-id"]
+    assert {"date", "content-length"} <= set(headers)
+
+
+@pytest.mark.parametrize("kind", OURS)  # granian closes at once
+async def test_an_early_answer_can_be_read_by_who_still_sends(kind: Any, quiet: None) -> None:
+    async with serving(kind) as port, Wire.open(port.number) as wire:
+        wire.send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n")
+        wire.send(b"x" * 10_000_000)
+        await wire.all_sent()
+        assert (await wire.until(b"\r\n\r\nno")).split()[1] == b"401"
+
+
+# The choice.
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
+def test_a_server_that_is_not_installed_is_one_plain_line(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == server]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, server, None)
+    monkeypatch.delitem(sys.modules, f"{rest.__name__}.{server}")
+    with listening() as bound, pytest.raises(StartupError) as caught:
+        http_server("http", Probe(), bound, HttpSettings(server=server))
+    assert str(caught.value).startswith(f"http.server: {server} is not installed")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
+def test_only_the_chosen_server_is_imported(server: str) -> None:
+    others = {"hypercorn", "uvicorn", "granian"} - {server}
+    code = (
+        "import socket, sys\n"
+        f"from {rest.__name__}.server import http_server\n"
+        f"from {rest.__name__}.settings import HttpSettings\n"
+        f"http_server('http', print, socket.socket(), HttpSettings(server={server!r}))\n"
+        f"assert not {others!r} & set(sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False
+    )
+    assert run.returncode == 0
