@@ -1,18 +1,22 @@
-"""The real service on free ports; it starts in milliseconds, so nothing is mocked."""
+"""The sample service on free ports; it starts in milliseconds, so nothing is mocked."""
 
+import asyncio
 import faulthandler
 import gc
+import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
 import hypothesis
 import pytest
+import uvloop
 from loguru import logger
 
 from sample.app import build
+from sample.settings import Settings
 from twinport.calls.call import Call
 from twinport.lifecycle import Stop
 from twinport.logs import LogsSettings
@@ -22,7 +26,6 @@ from twinport.logs.redact import Redactor
 from twinport.service import Ports, Service
 from twinport.tls.authority import Authority
 from twinport.traces import tracing
-from sample.settings import Settings
 
 hypothesis.settings.register_profile(  # what is slow is the machine
     "loaded machine",
@@ -119,3 +122,24 @@ def serving(stop: Stop, calls: list[Call]) -> Serving:
 async def ports(serving: Serving, settings: Settings) -> AsyncIterator[Ports]:
     async with serving(settings) as ports:
         yield ports
+
+
+# Servers have to hold on both event loops, which end connections in different ways.
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    on_both = item.path.name in {"test_rest_fences.py", "test_rest_stop.py", "test_rest_servers.py"}
+    return LOOPS if on_both else {"uvloop": LOOPS["uvloop"]}
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No traceback and no complaint of asyncio is logged."""
+    yield
+    logged = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    complaints = [r for r in logged if r.name == "asyncio" and r.levelno > logging.INFO]
+    assert not complaints
+    assert not [record for record in logged if record.exc_info]

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,13 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from jsonschema import Draft202012Validator
-from support.callers import ByRest, ByRpc
-from support.issuer import AUDIENCE, ISSUER, Issuer
 from starlette.staticfiles import StaticFiles
 
 import sample as package
 from sample.app import build
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from sample.settings import Settings
 from twinport.auth import (
     PUBLIC,
     AuthSettings,
@@ -35,12 +35,13 @@ from twinport.clients.settings import ClientSettings
 from twinport.errors import SettingsError, StartupError
 from twinport.service import Ports, Service
 from twinport.settings import Identity, Section, Sources, load
-from sample.settings import Settings
 
+from support.callers import ByRest, ByRpc
 from support.collector import Collector
+from support.issuer import AUDIENCE, ISSUER, Issuer
 from support.process import started
 
-OPENAPI = Path(__file__).parents[1] / "orders" / "openapi-3.1.json"
+OPENAPI = files("twinport.testing") / "openapi-3.1.json"
 KINDS = [ByRest, ByRpc]
 
 
@@ -332,7 +333,7 @@ def test_no_authentication_in_production_is_one_warning(environment, chosen, lin
 
 
 def test_the_middle_may_ask_for_the_principal_without_loading_a_transport():
-    probe = f"import sys, {package.__name__}.runtime.auth; print(*sys.modules)"
+    probe = "import sys, twinport.auth; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert not {"grpc", "fastapi", "starlette", "httpx", "hypercorn"} & set(done.stdout.split())
     assert principal() is None

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.callers import ByRest, ByRpc
-from support.issuer import AUDIENCE, ISSUER, Issuer, KeyServer, good_claims
 
+from sample.settings import Settings
 from twinport.auth import AuthSettings, Principal
 from twinport.auth.guard import Credentials
 from twinport.auth.key_ring import KeyRing
@@ -31,7 +30,9 @@ from twinport.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from sample.settings import Settings
+
+from support.callers import ByRest, ByRpc
+from support.issuer import AUDIENCE, ISSUER, Issuer, KeyServer, good_claims
 
 HS = "HS256"
 

@@ -14,17 +14,18 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
-from support.certified import Site
 
 import sample as package
+from sample.settings import Settings
 from twinport.service import Ports, Service
 from twinport.tls.authority import write
-from sample.settings import Settings
 
+from support.certified import Site
 from support.collector import Collector
 from support.forking import forked
+from support.places import SAMPLE
 
-HOME = Path(__file__).parents[1]
+HOME = SAMPLE
 NAME = package.__name__
 SERVICE = f"{NAME}.orders.v1.OrderService"
 ITEM = '{"sku": "tea", "quantity": 2}'

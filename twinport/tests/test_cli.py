@@ -13,11 +13,13 @@ from typing import NamedTuple
 import pytest
 
 import sample as service
+from sample.settings import Settings
 from twinport import cli
 from twinport.errors import StartupError
-from sample.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+from support.places import SAMPLE
+
+ROOT = SAMPLE
 NAME = service.__name__
 PROGRAM = NAME.replace("_", "-")
 PREFIX = NAME.upper()

@@ -1,15 +1,15 @@
 """Clients that a service makes for itself, without its settings: their calls are traced, too."""
 
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import httpx
 import pytest
 
 from support.collector import Collector, Span
+from support.places import SUPPORT
 from support.process import executed, started
 
-RELAYING = str(Path(__file__).parents[1] / "relaying.py")
+RELAYING = str(SUPPORT / "relaying.py")
 
 
 async def spans_of(path: str) -> list[Span]:

@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from sample.settings import Settings
 from twinport.calls.call import Call
 from twinport.clients.call import ClientCall
 from twinport.clients.connect import bounded_channel
@@ -25,7 +26,6 @@ from twinport.errors import (
     UnavailableError,
 )
 from twinport.service import Ports, Service
-from sample.settings import Settings
 
 TEA = {"sku": "tea", "quantity": 2}
 PART, PARTS = b"x" * 1000, 5

@@ -13,7 +13,6 @@ import pytest
 from fastapi import Response
 from loguru import logger
 from pydantic import SecretStr
-from support.certified import Site
 
 from sample.app import build
 from sample.orders.v1 import orders_pb2 as pb
@@ -22,6 +21,7 @@ from sample.orders.v1.orders_pb2_grpc import (
     OrderServiceStub,
     add_OrderServiceServicer_to_server,
 )
+from sample.settings import Settings
 from twinport.auth.principal import Principal
 from twinport.calls.call import Call, current
 from twinport.clients.call import ClientCall
@@ -50,8 +50,8 @@ from twinport.errors import (
 )
 from twinport.service import Ports, Service
 from twinport.tls.authority import write
-from sample.settings import Settings
 
+from support.certified import Site
 from support.process import started
 
 UNKNOWN = pb.GetOrderRequest(id="unknown")

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support.name_server import NameServer
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import (
@@ -16,10 +15,12 @@ from sample.orders.v1.orders_pb2_grpc import (
     OrderServiceStub,
     add_OrderServiceServicer_to_server,
 )
+from sample.settings import Settings
 from twinport.clients.connect import connect
 from twinport.clients.settings import ClientSettings
 from twinport.service import Service
-from sample.settings import Settings
+
+from support.name_server import NameServer
 
 ONE, OTHER = ("127.0.0.1", "127.0.0.2") if sys.platform == "linux" else ("127.0.0.1", "::1")
 

@@ -16,6 +16,7 @@ from sample.orders.v1.orders_pb2_grpc import (
     OrderServiceStub,
     add_OrderServiceServicer_to_server,
 )
+from sample.settings import Settings
 from twinport.auth.principal import Principal
 from twinport.calls.call import Call, current
 from twinport.clients.connect import connect
@@ -24,7 +25,6 @@ from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
 from twinport.errors import DeadlineExceededError
 from twinport.service import Ports, Service
-from sample.settings import Settings
 
 LONG_S = 60.0  # more than any caller leaves
 

@@ -16,8 +16,8 @@ from h2.connection import H2Connection
 from h2.events import StreamEnded
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
-from support.certified import Site
 
+from sample.settings import Settings
 from twinport.clients.http import HttpClient
 from twinport.clients.http2_connection import (
     CONNECTION_ROOM,
@@ -31,7 +31,8 @@ from twinport.errors import (
     UnavailableError,
 )
 from twinport.service import Service
-from sample.settings import Settings
+
+from support.certified import Site
 
 PART = b"x" * 65_536
 LEFT = 200  # answers, twice as many as a connection has streams

@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 import pytest
 from loguru import logger
-from support.certified import TIMEOUT_S, Site
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from sample.settings import Settings
 from twinport.clients.connect import connect
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
@@ -21,7 +21,8 @@ from twinport.clients.settings import ClientSettings, ClientTls
 from twinport.errors import UnavailableError
 from twinport.service import Ports
 from twinport.tls.authority import Authority, write
-from sample.settings import Settings
+
+from support.certified import TIMEOUT_S, Site
 
 Call = Callable[[], Any]
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi.responses import StreamingResponse
 
+from sample.settings import Settings
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
@@ -18,7 +19,6 @@ from twinport.errors import (
     UnavailableError,
 )
 from twinport.service import Service
-from sample.settings import Settings
 
 SHORT, LONGER = timedelta(milliseconds=200), timedelta(seconds=1)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.certified import Site
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from sample.settings import Settings
 from twinport.clients.connect import connect
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
@@ -18,7 +18,8 @@ from twinport.clients.settings import ClientSettings, ClientTls
 from twinport.errors import UnavailableError
 from twinport.service import Ports
 from twinport.tls.authority import Authority
-from sample.settings import Settings
+
+from support.certified import Site
 
 Calls = tuple[Callable[[], Any], Callable[[], Any]]
 

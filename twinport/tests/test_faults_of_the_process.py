@@ -1,12 +1,11 @@
 """What the process does when a part of it fails: it stops in order, says why, and always ends."""
 
-from pathlib import Path
-
 import pytest
 
+from support.places import SUPPORT
 from support.process import started
 
-FAULTY = str(Path(__file__).with_name("faulty.py"))
+FAULTY = str(SUPPORT / "faulty.py")
 
 
 def messages(service) -> list[str]:

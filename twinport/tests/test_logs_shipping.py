@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.log_collectors import Collector
 from loguru import logger
 
 from twinport import logs
@@ -17,6 +16,8 @@ from twinport.errors import StartupError
 from twinport.logs import Logs, LogsSettings, logging_to
 from twinport.logs.disk import DiskOutbox
 from twinport.settings import Identity
+
+from support.log_collectors import Collector
 
 IDENTITY = Identity(name="tea", version="1", environment="test", instance="pod-1")
 COUNT = 300

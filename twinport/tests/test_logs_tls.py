@@ -9,13 +9,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from support.log_collectors import Collector
 from loguru import logger
 from pydantic import ValidationError
 
 from twinport.errors import StartupError
 from twinport.logs import LogsSettings, logging_to
 from twinport.settings import Identity
+
+from support.log_collectors import Collector
 
 
 def certificate(folder: Path, name: str) -> Path:

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sample.app import build
-from twinport.service import Ports, Service
 from sample.settings import Settings
+from twinport.service import Ports, Service
 
 from support.process import started
 

@@ -12,10 +12,10 @@ import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
 
+from sample.settings import Settings
 from twinport.errors import PermissionDeniedError
 from twinport.management.gatekeeper import Gatekeeper
 from twinport.service import Ports
-from sample.settings import Settings
 
 from support.process import started
 

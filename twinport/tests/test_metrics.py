@@ -7,20 +7,21 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from orders.clients import RestClient, RpcClient
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from sample.app import build
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from sample.settings import Settings
 from twinport.clients.settings import (
     ClientRetries,
     ClientSettings,
 )
 from twinport.errors import UnavailableError
 from twinport.service import Ports, Service
-from sample.settings import Settings
+
+from support.callers import ByRest, ByRpc
 
 HTTP = "http_server_request_duration_seconds"
 RPC = "rpc_server_call_duration_seconds"
@@ -149,8 +150,8 @@ async def test_a_metric_of_ones_own_is_a_line(ports):
 async def test_calls_are_not_measured_where_nobody_wants_it(serving: Serving, settings: Settings):
     off = settings.metrics.model_copy(update={"enabled": False})
     async with serving(settings.model_copy(update={"metrics": off})) as ports:
-        for client in (RestClient(ports), RpcClient(ports)):
-            await client.create_order(sku="tea", quantity=1)
+        for client in (ByRest(ports), ByRpc(ports)):
+            assert await client.call("CreateOrder") == "OK"
             await client.close()
         found = await scraped(ports)
     assert (found.counted(HTTP), found.counted(RPC)) == ({}, {})

@@ -10,10 +10,10 @@ import pytest
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import ValidationError
 
+from sample.settings import Settings
 from twinport.calls.gate import CallSettings
 from twinport.rest.settings import HttpCors, HttpGzip
 from twinport.service import Service
-from sample.settings import Settings
 
 SHOP = "https://shop.example.com"
 CORS = HttpCors(origins=(SHOP,), credentials=True)

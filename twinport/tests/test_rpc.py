@@ -25,6 +25,7 @@ from sample.orders.v1.orders_pb2_grpc import (
     OrderServiceStub,
     add_OrderServiceServicer_to_server,
 )
+from sample.settings import Settings
 from twinport.calls.gate import CallSettings
 from twinport.clients.channel import options as channel_options
 from twinport.clients.connect import connect
@@ -42,11 +43,11 @@ from twinport.rpc.settings import GrpcKeepalive
 from twinport.service import Ports, Service
 from twinport.settings import Sources, load
 from twinport.traces import span
-from sample.settings import Settings
 
+from support.places import SAMPLE
 from support.wire import H2Wire
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = SAMPLE / "config"
 PACKAGE = Settings.__module__.partition(".")[0]
 LONG = "x" * 100_000
 CALM = 11  # ENHANCE_YOUR_CALM of RFC 9113, 7

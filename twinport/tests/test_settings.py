@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, RootModel
-from support.sample_settings import Folder, Settings
 
 from twinport.errors import SettingsError
 from twinport.settings import changed
+
+from support.sample_settings import Folder, Settings
 
 
 @pytest.fixture

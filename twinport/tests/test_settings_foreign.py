@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import sample as service
-
 STORES = {  # what another team publishes
     "pyproject.toml": """
 [project]
@@ -54,11 +52,11 @@ class Pool:
 
 SHOP = {  # a service that names those types and says nothing more about them
     "shop/__init__.py": "",
-    "shop/settings.py": f'''
+    "shop/settings.py": '''
 from acme_stores import Broker, Bucket, Pool, RedisSettings
 from pydantic import Field
 
-from {service.__name__}.runtime.settings import Section, SettingsRoot
+from twinport.settings import Section, SettingsRoot
 
 
 class Orders(Section):
@@ -92,11 +90,11 @@ class WithPool(SettingsRoot):
     orders: OrdersWithPool = Field(default_factory=OrdersWithPool)
     """The orders."""
 ''',
-    "shop/__main__.py": f"""
+    "shop/__main__.py": """
 import os
 import sys
 
-from {service.__name__}.runtime import cli
+from twinport import cli
 
 from . import settings
 

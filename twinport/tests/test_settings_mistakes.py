@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, field_validator
-from support.sample_settings import Folder, Settings
 
 from twinport.settings import Section
 from twinport.settings.layers import TomlFile, parsed
 from twinport.settings.paths import KeyPath, paths
 from twinport.settings.reference import reference
 from twinport.settings.shapes import with_joined_keys
+
+from support.sample_settings import Folder, Settings
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sample_settings import Folder, Settings
 
+from sample.settings import Settings as ServiceSettings
 from twinport.settings import Loaded, shapes
 from twinport.settings.paths import dotted
 from twinport.settings.show import as_json, as_text, toml
-from sample.settings import Settings as ServiceSettings
+
+from support.sample_settings import Folder, Settings
 
 
 def keys(kind: Any) -> list[str]:

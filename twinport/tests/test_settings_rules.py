@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import sample as service
+from sample.settings import Settings
 from twinport.errors import SettingsError
 from twinport.settings import Sources, load
-from sample.settings import Settings
 
 RULES = [  # what config/test.toml says; the line and what is said of it
     ("[http]\nport = 50051", "config/default.toml: grpc.port: 50051 is the port of http, too"),

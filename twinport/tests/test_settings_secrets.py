@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator
-from support.sample_settings import Folder, Settings
 from typing_extensions import TypedDict  # as pydantic wants it before Python 3.12
 
 from twinport.settings import Section
 from twinport.settings.show import as_json, as_text
+
+from support.sample_settings import Folder, Settings
 
 SECRET = "hunter2-correct-horse"
 

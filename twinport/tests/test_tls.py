@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from loguru import logger
-from support.certified import TIMEOUT_S, Client, Site
 
 import sample as package
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from sample.settings import Settings
 from twinport.auth.certificates import Certificates
 from twinport.auth.guard import Credentials
 from twinport.errors import (
@@ -33,8 +33,8 @@ from twinport.errors import (
 from twinport.service import Ports
 from twinport.settings import Sources, load
 from twinport.tls.authority import Authority, Pair, main, write
-from sample.settings import Settings
 
+from support.certified import TIMEOUT_S, Client, Site
 from support.process import started
 
 SPIFFE = "spiffe://test/checkout"

@@ -19,10 +19,10 @@ from sample.orders.v1.orders_pb2_grpc import (
     OrderServiceStub,
     add_OrderServiceServicer_to_server,
 )
+from sample.settings import Settings
 from twinport.calls.gate import CallSettings
 from twinport.service import Ports, Service
 from twinport.traces import TracesSettings
-from sample.settings import Settings
 
 from support.collector import Collector
 

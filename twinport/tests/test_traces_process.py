@@ -74,7 +74,8 @@ async def test_a_provider_that_a_variable_names_does_not_take_the_place_of_ours(
             await served(service)
             service.terminate()
             assert await service.exit_status() == 0
-        assert {span["name"] for span in collector.spans} == {"GET /v1/orders", "Orders.list"}
+        spans = {"GET /v1/orders", "Orders.list", "Orders.end_watches"}
+        assert {span["name"] for span in collector.spans} == spans
     assert "OTEL_PYTHON_TRACER_PROVIDER" in (await service.logged("traces: set, but"))["message"]
 
 

@@ -10,11 +10,11 @@ import httpx
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
+from sample.settings import Settings
 from twinport.auth import AuthSettings
 from twinport.service import Ports
 from twinport.tls import HttpTlsSettings, TlsSettings
 from twinport.tls.authority import Authority, Pair, write
-from sample.settings import Settings
 
 TIMEOUT_S = 20
 

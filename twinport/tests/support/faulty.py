@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from loguru import logger
 
 from sample.app import build
+from sample.settings import Settings
 from twinport import cli
 from twinport.rest.connections import Connections
 from twinport.service import Service, run
-from sample.settings import Settings
 
 
 @asynccontextmanager

@@ -19,9 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-import sample as package
-
-OURS = [f"{package.__name__}.{part}" for part in ("app", "runtime.clients.command")]
+OURS = ("sample.app", "twinport.clients.command")
 IMPORTED = (*OURS, "pydantic.v1", "uvloop")  # and what FastAPI imports late
 REQUEST_BYTES = 1 << 20
 

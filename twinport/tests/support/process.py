@@ -15,8 +15,9 @@ import sample as package
 from twinport.service import Ports
 
 from support.forking import Forked, forked
+from support.places import SAMPLE
 
-HOME = Path(__file__).parents[1]
+HOME = SAMPLE
 PREFIX = f"{package.__name__.upper()}__"
 QUIET = {
     "http.host": "127.0.0.1",

@@ -2,7 +2,7 @@
 
 [logs.sinks.chat]
 kind = "hook"
-callable = "<package>.runtime.logs.chat:to_chat"
+callable = "twinport.logs.chat:to_chat"
 level = "ERROR"
 options = { url = "https://...", per_minute = 6 }  # the url is a secret: set it by a variable
 """

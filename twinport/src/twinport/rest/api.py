@@ -60,7 +60,7 @@ class Api(FastAPI):
         if exc_class_or_status_code in UNFORESEEN:
             raise StartupError(
                 "rest: no handler can be for Exception or 500: what nobody foresaw is answered"
-                " alike on both transports; name your own class, or raise one of runtime/errors.py"
+                " alike on both transports; name your own class, or raise one of twinport.errors"
             )
         super().add_exception_handler(exc_class_or_status_code, handler)
 

@@ -44,8 +44,8 @@ class LinesResponse(StreamingResponse):
 
     media_type = LINES
 
-    def __init__(self, items: AsyncIterable[object]) -> None:
-        super().__init__(_lines_of(items))
+    def __init__(self, items: AsyncIterable[object], status_code: int = 200) -> None:
+        super().__init__(_lines_of(items), status_code)  # FastAPI reads the default for its pages
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         await self.stream_response(send)

@@ -1,4 +1,4 @@
-"""A CA for development and tests: python -m PACKAGE.runtime.tls.authority FOLDER [HOST ...]."""
+"""A CA for development and tests: python -m twinport.tls.authority FOLDER [HOST ...]."""
 
 import sys
 from collections.abc import Sequence

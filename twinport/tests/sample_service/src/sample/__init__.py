@@ -1,0 +1,1 @@
+"""The service that the library's tests start."""

@@ -1,0 +1,1 @@
+"""Feature: orders, kept in a list; over REST and gRPC, with all four kinds of calls."""

@@ -1,0 +1,86 @@
+"""Orders over REST."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from twinport.faults import problems
+from twinport.rest.contents import of_events, of_lines
+from twinport.rest.events import events
+from twinport.rest.lines import LinesResponse, begun, lines
+
+from .domain import (
+    Imported,
+    NewOrder,
+    Order,
+    OrderPage,
+    Orders,
+    PageRequest,
+    PageSize,
+    Quote,
+    QuoteRequest,
+    Token,
+    WatchRequest,
+)
+
+News = AsyncIterator[tuple[Order | None, str]]
+
+
+def orders_router(orders: Orders) -> APIRouter:
+    """Return the routes under /v1/orders; each is named like the gRPC method that it mirrors."""
+    router = APIRouter(
+        prefix="/v1/orders",
+        tags=["orders"],
+        responses=problems(400, 401, 403, 429, 500, 503, 504),
+        generate_unique_id_function=lambda route: route.name,
+    )
+    router.get("/{order_id}", name="get_order")(orders.get)
+    router.post("", status_code=201, name="create_order")(orders.create)
+    router.delete("/{order_id}", status_code=204, name="delete_order")(orders.delete)
+    _add_list(router, orders)
+    _add_watch(router, orders)
+    _add_lines(router, orders)
+    return router
+
+
+def _add_list(router: APIRouter, orders: Orders) -> None:
+    @router.get("")
+    async def list_orders(page_size: PageSize = 0, page_token: Token = "") -> OrderPage:
+        """Return orders in pages."""
+        return await orders.list(PageRequest(page_size=page_size, page_token=page_token))
+
+
+def _add_watch(router: APIRouter, orders: Orders) -> None:
+    async def watched(
+        resume_token: Token = "", last_event_id: Annotated[Token, Header()] = ""
+    ) -> News:
+        return await orders.watch(WatchRequest(resume_token=last_event_id or resume_token))
+
+    @router.get(
+        ":watch", response_class=EventSourceResponse, responses={200: of_events(Order, Token)}
+    )
+    async def watch_orders(
+        news: Annotated[News, Depends(watched)],
+    ) -> AsyncIterator[ServerSentEvent]:
+        """Send each new order."""
+        async for event in events(news):
+            yield event
+
+
+def _add_lines(router: APIRouter, orders: Orders) -> None:
+    @router.post(":import", openapi_extra={"requestBody": of_lines(NewOrder)})
+    async def import_orders(request: Request) -> Imported:
+        """Accept orders as they arrive, one JSON object a line."""
+        return await orders.import_many(lines(request, NewOrder))
+
+    @router.post(
+        ":quote",
+        response_class=LinesResponse,
+        responses={200: of_lines(Quote)},
+        openapi_extra={"requestBody": of_lines(QuoteRequest)},
+    )
+    async def quote_orders(request: Request) -> Response:
+        """Answer each line with a price as it arrives."""
+        return LinesResponse(await begun(orders.quote(lines(request, QuoteRequest))))
