@@ -12,10 +12,9 @@ from cookiecutter.utils import simple_filter
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 LONGEST = 36  # characters; with more, import lines in the tests outgrow their 100 columns
 # Of a service, and those that git or ruff skip wherever they are.
-OWN_FOLDERS = {"config", "dist", "node-modules", "proto", "src", "tests"}
+OWN_FOLDERS = {"config", "deploy", "dist", "node-modules", "proto", "src", "tests", "vendor"}
+LIBRARY = "twinport"  # which no lock names, so taken-names.txt does not
 TEMPLATE = Path(__file__).parent
-TESTS = TEMPLATE / "{{cookiecutter.service_name}}/tests"  # its modules import each other by name
-OF_TESTS = ("", ".py")  # a folder, a module
 
 
 class RefusedAnswer(ClickException):
@@ -40,16 +39,21 @@ def toml_string(answer: str) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
+@simple_filter
+def template_folder(_: str) -> str:
+    """Return where the template lies, for the hook: cruft says it nowhere."""
+    return str(TEMPLATE)
+
+
 def _mistake(service_name: str) -> str | None:
-    package = service_name.replace("-", "_")
     if not re.fullmatch(NAME, service_name):
         return f"lower-case words joined by hyphens, please{_advice(service_name)}"
     if len(service_name) > LONGEST:
         return f"{len(service_name)} characters; at most {LONGEST}, please"
     if keyword.iskeyword(service_name):
         return "a keyword of Python"
-    if service_name in OWN_FOLDERS or any((TESTS / f"{package}{end}").exists() for end in OF_TESTS):
-        return "the generated project has a folder or a module of this name"
+    if service_name in OWN_FOLDERS:
+        return "the generated project has a folder of this name"
     if _is_taken(service_name):
         return "a module or package of this name is in Python or among what the service installs"
     return None
@@ -57,7 +61,7 @@ def _mistake(service_name: str) -> str | None:
 
 def _is_taken(service_name: str) -> bool:
     listed = (TEMPLATE / "taken-names.txt").read_text(encoding="utf-8").splitlines()
-    return service_name in listed or service_name.replace("-", "_") in sys.stdlib_module_names
+    return service_name in (*listed, LIBRARY) or service_name.replace("-", "_") in sys.stdlib_module_names
 
 
 def _advice(service_name: str) -> str:

@@ -17,13 +17,14 @@ from loguru import logger
 
 from sample.app import build
 from sample.settings import Settings
+from twinport import Service
 from twinport.calls.call import Call
 from twinport.lifecycle import Stop
 from twinport.logs import LogsSettings
 from twinport.logs.levels import Levels
 from twinport.logs.logs import Logs
 from twinport.logs.redact import Redactor
-from twinport.service import Ports, Service
+from twinport.service.listeners import Ports
 from twinport.tls.authority import Authority
 from twinport.traces import tracing
 

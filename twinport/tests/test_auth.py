@@ -24,6 +24,7 @@ from sample.app import build
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
+from twinport import Service
 from twinport.auth import (
     PUBLIC,
     AuthSettings,
@@ -33,7 +34,7 @@ from twinport.auth import (
 )
 from twinport.clients.settings import ClientSettings
 from twinport.errors import SettingsError, StartupError
-from twinport.service import Ports, Service
+from twinport.service.listeners import Ports
 from twinport.settings import Identity, Section, Sources, load
 
 from support.callers import ByRest, ByRpc

@@ -17,7 +17,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 import sample as package
 from sample.settings import Settings
-from twinport.service import Ports, Service
+from twinport import Service
+from twinport.service.listeners import Ports
 from twinport.tls.authority import write
 
 from support.certified import Site

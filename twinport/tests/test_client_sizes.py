@@ -14,9 +14,10 @@ from fastapi.responses import StreamingResponse
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
+from twinport import Service
 from twinport.calls.call import Call
 from twinport.clients.call import ClientCall
-from twinport.clients.connect import bounded_channel
+from twinport.clients.clients import bounded_channel
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
@@ -25,7 +26,7 @@ from twinport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from twinport.service import Ports, Service
+from twinport.service.listeners import Ports
 
 TEA = {"sku": "tea", "quantity": 2}
 PART, PARTS = b"x" * 1000, 5

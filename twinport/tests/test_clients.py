@@ -22,11 +22,11 @@ from sample.orders.v1.orders_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )
 from sample.settings import Settings
+from twinport import Service
 from twinport.auth.principal import Principal
 from twinport.calls.call import Call, current
 from twinport.clients.call import ClientCall
-from twinport.clients.clients import connected
-from twinport.clients.connect import bounded_channel, connect
+from twinport.clients.clients import bounded_channel, connect, connected
 from twinport.clients.http import HttpClient
 from twinport.clients.log import log
 from twinport.clients.outgoing import Outgoing
@@ -48,7 +48,7 @@ from twinport.errors import (
     StartupError,
     UnavailableError,
 )
-from twinport.service import Ports, Service
+from twinport.service.listeners import Ports
 from twinport.tls.authority import write
 
 from support.certified import Site

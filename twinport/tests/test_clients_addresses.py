@@ -16,9 +16,9 @@ from sample.orders.v1.orders_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )
 from sample.settings import Settings
-from twinport.clients.connect import connect
+from twinport import Service
+from twinport.clients.clients import connect
 from twinport.clients.settings import ClientSettings
-from twinport.service import Service
 
 from support.name_server import NameServer
 

@@ -17,14 +17,15 @@ from sample.orders.v1.orders_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )
 from sample.settings import Settings
+from twinport import Service
 from twinport.auth.principal import Principal
 from twinport.calls.call import Call, current
-from twinport.clients.connect import connect
+from twinport.clients.clients import connect
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
 from twinport.errors import DeadlineExceededError
-from twinport.service import Ports, Service
+from twinport.service.listeners import Ports
 
 LONG_S = 60.0  # more than any caller leaves
 

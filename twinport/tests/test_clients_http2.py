@@ -18,6 +18,7 @@ from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
 from sample.settings import Settings
+from twinport import Service
 from twinport.clients.http import HttpClient
 from twinport.clients.http2_connection import (
     CONNECTION_ROOM,
@@ -30,7 +31,6 @@ from twinport.errors import (
     DeadlineExceededError,
     UnavailableError,
 )
-from twinport.service import Service
 
 from support.certified import Site
 

@@ -11,6 +11,7 @@ import pytest
 from fastapi.responses import StreamingResponse
 
 from sample.settings import Settings
+from twinport import Service
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
@@ -18,7 +19,6 @@ from twinport.errors import (
     DeadlineExceededError,
     UnavailableError,
 )
-from twinport.service import Service
 
 SHORT, LONGER = timedelta(milliseconds=200), timedelta(seconds=1)
 

@@ -11,12 +11,12 @@ import pytest
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
-from twinport.clients.connect import connect
+from twinport.clients.clients import connect
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings, ClientTls
 from twinport.errors import UnavailableError
-from twinport.service import Ports
+from twinport.service.listeners import Ports
 from twinport.tls.authority import Authority
 
 from support.certified import Site

@@ -14,12 +14,13 @@ from sample.app import build
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
+from twinport import Service
 from twinport.clients.settings import (
     ClientRetries,
     ClientSettings,
 )
 from twinport.errors import UnavailableError
-from twinport.service import Ports, Service
+from twinport.service.listeners import Ports
 
 from support.callers import ByRest, ByRpc
 

@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 
 from sample.app import build
 from sample.settings import Settings
+from twinport import Service
 from twinport.calls.gate import CallSettings
 from twinport.errors import (
     FailedPreconditionError,
@@ -21,7 +22,6 @@ from twinport.errors import (
 )
 from twinport.rest.exchange import WATCH_AFTER_S
 from twinport.rest.settings import HttpLimits
-from twinport.service import Service
 
 TRACE_ID = re.compile("[0-9a-f]{32}")
 TEA = {"sku": "tea", "quantity": 1}

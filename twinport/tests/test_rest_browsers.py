@@ -11,9 +11,9 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import ValidationError
 
 from sample.settings import Settings
+from twinport import Service
 from twinport.calls.gate import CallSettings
 from twinport.rest.settings import HttpCors, HttpGzip
-from twinport.service import Service
 
 SHOP = "https://shop.example.com"
 CORS = HttpCors(origins=(SHOP,), credentials=True)

@@ -8,7 +8,7 @@ import pytest
 from fastapi.responses import StreamingResponse
 
 from sample.settings import Settings
-from twinport.service import Service
+from twinport import Service
 
 LEFT = anyio.BrokenResourceError()  # FastAPI's, where an event finds its reader gone
 ENDS = [([LEFT], "CANCELLED"), ([LEFT, ValueError("a bug")], "INTERNAL")]

@@ -26,9 +26,10 @@ from sample.orders.v1.orders_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )
 from sample.settings import Settings
+from twinport import Service
 from twinport.calls.gate import CallSettings
 from twinport.clients.channel import options as channel_options
-from twinport.clients.connect import connect
+from twinport.clients.clients import connect
 from twinport.clients.settings import (
     ClientKeepalive,
     ClientSettings,
@@ -36,11 +37,10 @@ from twinport.clients.settings import (
 )
 from twinport.errors import InvalidArgumentError
 from twinport.lifecycle import LifecycleSettings
-from twinport.rpc import GrpcSettings
 from twinport.rpc.arrivals import FEW
 from twinport.rpc.options import options
-from twinport.rpc.settings import GrpcKeepalive
-from twinport.service import Ports, Service
+from twinport.rpc.settings import GrpcKeepalive, GrpcSettings
+from twinport.service.listeners import Ports
 from twinport.settings import Sources, load
 from twinport.traces import span
 

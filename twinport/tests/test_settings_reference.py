@@ -10,15 +10,14 @@ import jsonschema
 import pytest
 from pydantic import BaseModel
 
+import twinport
 from sample.settings import Settings
-from twinport.service import RuntimeSettings
 from twinport.settings import SettingsRoot, schema, shapes
 from twinport.settings.descriptions import descriptions
 from twinport.settings.reference import reference
 
 from support.places import SAMPLE, TESTS
-from support.sample_settings import Folder, Waits
-from support.sample_settings import Settings as Sample
+from support.sample_settings import Folder, Settings as Sample, Waits
 
 ROOT = SAMPLE
 ENVIRONMENTS = sorted(path.stem for path in (ROOT / "config").glob("*.toml"))
@@ -118,4 +117,4 @@ def test_the_schema_writes_defaults_as_people_do():
 
 def test_the_page_about_settings_is_up_to_date():
     page = (TESTS.parent / "docs/settings.md").read_text(encoding="utf-8")
-    assert page == f"# Settings\n\n```toml\n{reference(RuntimeSettings)}```\n"
+    assert page == f"# Settings\n\n```toml\n{reference(twinport.Settings)}```\n"

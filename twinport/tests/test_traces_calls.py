@@ -20,8 +20,9 @@ from sample.orders.v1.orders_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )
 from sample.settings import Settings
+from twinport import Service
 from twinport.calls.gate import CallSettings
-from twinport.service import Ports, Service
+from twinport.service.listeners import Ports
 from twinport.traces import TracesSettings
 
 from support.collector import Collector

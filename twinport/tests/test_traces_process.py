@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sample.orders.domain import Orders
-from twinport.service import Ports
+from twinport.service.listeners import Ports
 from twinport.traces.export.http import TIMEOUT_S
 
 from support.collector import Collector

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from twinport import traces
+from twinport import Settings, traces
 from twinport.errors import SettingsError, StartupError
-from twinport.service import RuntimeSettings
 from twinport.settings import Identity, Loaded, Sources, load
 from twinport.traces import TracesSettings, span, tracing
 
@@ -32,10 +31,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def loaded(folder: Path, variables: dict[str, str]) -> Loaded[RuntimeSettings]:
+def loaded(folder: Path, variables: dict[str, str]) -> Loaded[Settings]:
     shared = folder / "no-secrets"
     sources = Sources("shop", folder, variables=variables, shared_secrets=shared)
-    return load(RuntimeSettings, sources)
+    return load(Settings, sources)
 
 
 HONOURED = [

@@ -11,9 +11,9 @@ from loguru import logger
 
 from sample.app import build
 from sample.settings import Settings
-from twinport import cli
+from twinport import Service, cli
 from twinport.rest.connections import Connections
-from twinport.service import Service, run
+from twinport.service.process import run
 
 
 @asynccontextmanager

@@ -9,11 +9,11 @@ from grpc.aio import Channel, insecure_channel  # by name, as a library may
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sample.settings import Settings
-from twinport import cli
-from twinport.clients.connect import connect
+from twinport import Service, cli
+from twinport.clients.clients import connect
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
-from twinport.service import Service, run
+from twinport.service.process import run
 
 HTTP = f"{connect.__module__.rpartition('.')[0]}.http"
 

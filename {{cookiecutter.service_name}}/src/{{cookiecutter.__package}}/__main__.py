@@ -2,16 +2,15 @@
 
 import sys
 
+import twinport
+
 from .app import build
-from twinport import cli
-from twinport.clients.command import call_command
-from twinport.service import run
 from .settings import Settings
 
 
 def main() -> int:
     """Do what the command line says and return the exit status."""
-    return cli.main(Settings, lambda settings: run(settings, build), [call_command()])
+    return twinport.main(Settings, build)
 
 
 if __name__ == "__main__":

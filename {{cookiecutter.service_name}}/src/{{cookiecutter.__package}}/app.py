@@ -1,12 +1,13 @@
 """Composition root: the one place that knows every part of the service."""
 
+from twinport import Service
+
 from .orders.access import ACCESS
 from .orders.domain import Orders
 from .orders.rest import orders_router
 from .orders.rpc import OrderServicer
 from .orders.store import MemoryOrderStore
 from .orders.v1.orders_pb2_grpc import add_OrderServiceServicer_to_server
-from twinport.service import Service
 from .settings import Settings
 
 

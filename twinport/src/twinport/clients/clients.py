@@ -1,4 +1,4 @@
-"""All other services that this one calls, each opened when it is first asked for."""
+"""The other services that this one calls, and the channel to any other as anybody may open it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -10,15 +10,31 @@ from grpc import ChannelConnectivity
 
 from ..errors import NotFoundError, PermissionDeniedError, StartupError, UnauthenticatedError
 from .call import ClientObserver
-from .connect import bounded_channel
+from .channel import open_channel
 from .log import log
 from .outgoing import Outgoing
+from .rpc import rpc_edges
+from .rpc_spans import rpc_spans
 from .settings import ClientSettings
 
 if TYPE_CHECKING:
     import httpx
 
 Check = Callable[[str, Callable[[], Awaitable[object]]], None]
+
+
+def connect(settings: ClientSettings, name: str = "") -> grpc.aio.Channel:
+    """Return a channel on the running loop; whoever opens it closes it. Raises StartupError.
+
+    `name` is what errors and log lines call the other service; empty: its target.
+    """
+    return bounded_channel(Outgoing(name or settings.address, settings, (log,)))
+
+
+def bounded_channel(outgoing: Outgoing) -> grpc.aio.Channel:
+    """Return a channel whose calls are bounded, observed and traced; raises StartupError."""
+    interceptors = [*rpc_edges(outgoing), *rpc_spans(outgoing.settings.target, outgoing.name)]
+    return open_channel(outgoing.name, outgoing.settings, interceptors)
 
 
 class Clients:

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from ..errors import SettingsError, UnavailableError
 from .channel import open_blocking_channel
-from .connect import connect
+from .clients import connect
 from .settings import ClientSettings
 
 

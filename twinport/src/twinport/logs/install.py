@@ -17,8 +17,7 @@ from .console import Console
 from .file import File
 from .grpc_core import capturing
 from .hook import HookedSink
-from .kinds import ConsoleSink, FileSink, HookSink
-from .kinds import Sink as SinkSettings
+from .kinds import ConsoleSink, FileSink, HookSink, Sink as SinkSettings
 from .levels import Levels
 from .logs import Logs
 from .redact import Redactor

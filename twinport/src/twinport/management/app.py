@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from .. import faults
 from ..health import Health, Readiness
-from ..metrics import Metrics
+from ..metrics.metrics import Metrics
 from .gatekeeper import Gatekeeper
 from .loggers import Loggers, changed, shown
 from .profiles import profiled

@@ -5,8 +5,8 @@ from socket import socket
 from typing import NamedTuple
 
 from ..lifecycle import bind
-from ..rpc import RpcServer
-from .settings import RuntimeSettings
+from ..rpc.server import RpcServer
+from .settings import Settings
 
 
 class Ports(NamedTuple):
@@ -30,7 +30,7 @@ class Listeners(NamedTuple):
         self.management.close()
 
 
-def take_ports(settings: RuntimeSettings, rpc: RpcServer) -> Listeners:
+def take_ports(settings: Settings, rpc: RpcServer) -> Listeners:
     """Take all ports or none; raises StartupError."""
     with ExitStack() as taken:
         http = taken.enter_context(bind("http", settings.http.host, settings.http.port))

@@ -2,12 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from loguru import logger
 
+from .. import cli
+from ..cli import Command
 from ..clients.bare import bare_clients_traced
+from ..clients.command import call_command
 from ..errors import DiedError, FatalError, StartupError
 from ..lifecycle import LastResort, LifecycleSettings, Stop
 from ..logs import Logs, logging_to
@@ -18,13 +21,23 @@ from .files import allow_many_files
 from .loop import loop_factory
 from .reload import Reload
 from .service import Service
-from .settings import RuntimeSettings
+from .settings import Settings
 
-Settings = TypeVar("Settings", bound=RuntimeSettings)
-Build = Callable[[Service, Settings], Awaitable[None]]
+OwnSettings = TypeVar("OwnSettings", bound=Settings)
+Build = Callable[[Service, OwnSettings], Awaitable[None]]
 
 
-def run(settings: Settings, build: Build[Settings]) -> int:
+def main(
+    model: type[OwnSettings], build: Build[OwnSettings], commands: Sequence[Command] = ()
+) -> int:
+    """Do what the command line says; return 0, or 1 if it failed, or 2 for settings and usage.
+
+    `build` wires the service that `run` serves; `commands` are further ones of the service's own.
+    """
+    return cli.main(model, lambda settings: run(settings, build), [call_command(), *commands])
+
+
+def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     """Serve until SIGINT or SIGTERM and return 0; raises StartupError or DiedError."""
     allow_many_files()
     identity, waits, redact = settings.service, settings.lifecycle, settings.logs.redact
@@ -43,7 +56,7 @@ def run(settings: Settings, build: Build[Settings]) -> int:
 
 
 async def _served(
-    settings: Settings, build: Build[Settings], logs: Logs, spans: Tracing
+    settings: OwnSettings, build: Build[OwnSettings], logs: Logs, spans: Tracing
 ) -> str | None:
     loop = asyncio.get_running_loop()
     logs.watch(loop)

@@ -10,17 +10,17 @@ from ..errors import SettingsError
 from ..logs import Logs
 from ..settings import changed
 from ..traces import Tracing
-from .settings import RuntimeSettings
+from .settings import Settings
 
-Settings = TypeVar("Settings", bound=RuntimeSettings)
+OwnSettings = TypeVar("OwnSettings", bound=Settings)
 
 LIVE = ("logs.level", "logs.levels.", "traces.sample_ratio")
 
 
-class Reload(Generic[Settings]):
+class Reload(Generic[OwnSettings]):
     """Reads the settings again at each SIGHUP; keeps the old ones if the new ones are wrong."""
 
-    def __init__(self, settings: Settings, logs: Logs, spans: Tracing) -> None:
+    def __init__(self, settings: OwnSettings, logs: Logs, spans: Tracing) -> None:
         self._started, self._last = settings, settings
         self._logs, self._spans = logs, spans
 
@@ -41,7 +41,7 @@ class Reload(Generic[Settings]):
         if later:
             logger.warning("SIGHUP: needs a restart: {}", ", ".join(later))
 
-    def _apply(self, new: Settings) -> None:
+    def _apply(self, new: OwnSettings) -> None:
         self._last = new
         self._logs.follow(new.logs)
         self._spans.set_sample_ratio(new.traces.sample_ratio)

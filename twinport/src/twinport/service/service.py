@@ -17,8 +17,8 @@ from ..clients.clients import Clients
 from ..health import Health, Probe
 from ..lifecycle import Background, Server, Servers, Stop
 from ..logs import Logs
-from ..management import management_app
-from ..metrics import Metrics, Readings
+from ..management.app import management_app
+from ..metrics.metrics import Metrics, Readings
 from ..rest.api import create_api
 from ..rest.dressing import dressing
 from ..rest.edge import RestEdge
@@ -26,12 +26,12 @@ from ..rest.hypercorn import HypercornServer
 from ..rest.limits import fenced
 from ..rest.server import http_server
 from ..rest.settings import HttpLimits
-from ..rpc import RpcServer
 from ..rpc.conversation import RpcParts
+from ..rpc.server import RpcServer
 from ..traces import Tracing
 from ..traces.rest import instrument
 from .listeners import Ports, take_ports
-from .settings import RuntimeSettings
+from .settings import Settings
 
 if TYPE_CHECKING:
     import httpx
@@ -46,7 +46,7 @@ class Service:
 
     def __init__(
         self,
-        settings: RuntimeSettings,
+        settings: Settings,
         tracing: Tracing,
         observers: Sequence[Observer],
         stop: Stop,
@@ -153,8 +153,6 @@ class Service:
         self._stage = "resources"
 
 
-def _edge(
-    settings: RuntimeSettings, tracing: Tracing, observers: Sequence[Observer], gate: Gate
-) -> Edge:
+def _edge(settings: Settings, tracing: Tracing, observers: Sequence[Observer], gate: Gate) -> Edge:
     timeout = settings.calls.timeout.total_seconds()
     return Edge(tracing.begin, tracing.reads, observers, gate, Alarm(), timeout)

@@ -10,10 +10,10 @@ from ..calls.gate import CallSettings
 from ..clients.settings import ClientSettings
 from ..lifecycle import LifecycleSettings
 from ..logs import LogsSettings
-from ..management import ManagementSettings
-from ..metrics import MetricsSettings
+from ..management.settings import ManagementSettings
+from ..metrics.settings import MetricsSettings
 from ..rest.settings import HttpSettings
-from ..rpc import GrpcSettings
+from ..rpc.settings import GrpcSettings
 from ..settings import Identity, SettingsRoot, mistake
 from ..traces import TracesSettings
 
@@ -22,7 +22,7 @@ AT_HOME = frozenset({"", "development", "test"})  # environments in which anybod
 Listener = TypeVar("Listener", GrpcSettings, ManagementSettings)
 
 
-class RuntimeSettings(SettingsRoot):
+class Settings(SettingsRoot):
     """What every service can be told."""
 
     service: Identity

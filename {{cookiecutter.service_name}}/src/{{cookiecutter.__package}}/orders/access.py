@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from twinport.auth import Needs, needs
+from twinport import Needs, needs
 
 ACCESS: Mapping[str, Needs] = {
     "CreateOrder": needs("orders:write"),

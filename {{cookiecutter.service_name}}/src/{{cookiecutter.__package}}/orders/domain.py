@@ -6,8 +6,8 @@ from contextlib import aclosing
 from typing import Protocol
 from uuid import uuid4
 
-from twinport.errors import AlreadyExistsError, FieldViolation, NotFoundError
-from twinport.validation import Step, checked, dotted
+from twinport import AlreadyExistsError, FieldViolation, NotFoundError, checked, dotted
+
 from .model import (
     Imported,
     Item,
@@ -102,7 +102,7 @@ class Orders:
             yield _quote(checked(request, index))
             index += 1
 
-    async def _created(self, new: NewOrder, *path: Step) -> tuple[Order, bool]:
+    async def _created(self, new: NewOrder, *path: int) -> tuple[Order, bool]:
         content = checked(new, *path)
         order = Order(id=uuid4().hex, sku=content.sku, quantity=content.quantity)
         kept = await self._store.add(order, content.idempotency_key)

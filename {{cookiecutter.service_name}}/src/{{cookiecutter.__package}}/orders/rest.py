@@ -5,11 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from twinport.rest import LinesResponse, events, lines, of_events, of_lines, problems
 
-from twinport.faults import problems
-from twinport.rest.contents import of_events, of_lines
-from twinport.rest.events import events
-from twinport.rest.lines import LinesResponse, begun, lines
 from .domain import Orders
 from .model import (
     Imported,
@@ -95,7 +92,6 @@ def _add_streams(router: APIRouter, orders: Orders) -> None:
 
     @router.post(
         ":quote",
-        status_code=200,
         response_class=LinesResponse,
         responses={200: of_lines(Quote)},
         openapi_extra={"requestBody": of_lines(QuoteRequest)},
@@ -105,4 +101,4 @@ def _add_streams(router: APIRouter, orders: Orders) -> None:
 
         A wrong line ends the answer: with a problem as its last line, unless it was the first.
         """
-        return LinesResponse(await begun(orders.quote(lines(request, QuoteRequest))))
+        return await LinesResponse.of(orders.quote(lines(request, QuoteRequest)))

@@ -3,8 +3,8 @@
 from typing import Annotated
 
 from pydantic import Field
+from twinport import Section
 
-from twinport.settings import Section
 from .model import LARGEST_PAGE
 
 

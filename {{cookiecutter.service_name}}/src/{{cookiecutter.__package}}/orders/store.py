@@ -5,7 +5,8 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Sequence
 
-from twinport.errors import ResourceExhaustedError
+from twinport import ResourceExhaustedError
+
 from .model import Order, Placed
 
 BATCH = 100  # orders that a watcher takes at a time

@@ -2,9 +2,7 @@
 
 import sys
 
-from twinport import cli
-from twinport.clients.command import call_command
-from twinport.service import run
+import twinport
 
 from .app import build
 from .settings import Settings
@@ -12,7 +10,7 @@ from .settings import Settings
 
 def main() -> int:
     """Do what the command line says and return the exit status."""
-    return cli.main(Settings, lambda settings: run(settings, build), [call_command()])
+    return twinport.main(Settings, build)
 
 
 if __name__ == "__main__":

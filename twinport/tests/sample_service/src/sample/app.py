@@ -1,7 +1,7 @@
 """Composition root of the sample."""
 
+from twinport import Service
 from twinport.auth import needs
-from twinport.service import Service
 
 from .orders.domain import Orders
 from .orders.rest import orders_router

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from twinport.service import RuntimeSettings
-from twinport.settings import Section
+import twinport
+from twinport import Section
 
 from .orders.domain import LARGEST_PAGE
 
@@ -17,7 +17,7 @@ class OrdersSettings(Section):
     """Orders in one page of a list."""
 
 
-class Settings(RuntimeSettings):
+class Settings(twinport.Settings):
     """Everything that may differ between two deployments."""
 
     orders: OrdersSettings = Field(default_factory=OrdersSettings)

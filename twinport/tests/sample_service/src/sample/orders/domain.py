@@ -8,8 +8,7 @@ from uuid import uuid4
 
 from pydantic import ConfigDict, Field
 
-from twinport.errors import AlreadyExistsError, FieldViolation, NotFoundError
-from twinport.validation import checked, dotted
+from twinport import AlreadyExistsError, FieldViolation, NotFoundError, checked, dotted
 
 LARGEST_PAGE = 1000  # orders
 PRICE_CENTS = 100  # of one piece

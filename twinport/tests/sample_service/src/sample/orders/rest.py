@@ -8,8 +8,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from twinport.faults import problems
 from twinport.rest.contents import of_events, of_lines
-from twinport.rest.events import events
-from twinport.rest.lines import LinesResponse, begun, lines
+from twinport.rest.json_lines import LinesResponse, lines
+from twinport.rest.server_sent_events import events
 
 from .domain import (
     Imported,
@@ -83,4 +83,4 @@ def _add_lines(router: APIRouter, orders: Orders) -> None:
     )
     async def quote_orders(request: Request) -> Response:
         """Answer each line with a price as it arrives."""
-        return LinesResponse(await begun(orders.quote(lines(request, QuoteRequest))))
+        return await LinesResponse.of(orders.quote(lines(request, QuoteRequest)))

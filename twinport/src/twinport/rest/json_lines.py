@@ -1,7 +1,7 @@
 """Newline-delimited JSON: read as it arrives, answered line by line while it still arrives."""
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -29,12 +29,6 @@ async def lines(request: Request, kind: type[T]) -> AsyncIterator[T]:
             number += 1
 
 
-async def begun(items: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Wait for the first item, as what is wrong with it can still be the whole answer."""
-    first = await anext(items, None)
-    return _chained(first, items)
-
-
 class LinesResponse(StreamingResponse):
     """Sends dataclasses, a line for each; an error in the midst becomes a problem, the last line.
 
@@ -46,6 +40,12 @@ class LinesResponse(StreamingResponse):
 
     def __init__(self, items: AsyncIterable[object], status_code: int = 200) -> None:
         super().__init__(_lines_of(items), status_code)  # FastAPI reads the default for its pages
+
+    @classmethod
+    async def of(cls, items: AsyncIterator[object]) -> Self:
+        """Wait for the first item, as what is wrong with it can still be the whole answer."""
+        first = await anext(items, None)
+        return cls(_chained(first, items))
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         await self.stream_response(send)
