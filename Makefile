@@ -4,6 +4,8 @@
 SERVICE := {{cookiecutter.service_name}}
 BIN     := .venv/bin
 PYTEST  := $(BIN)/python -m pytest
+LIBRARY := twinport/.venv# of the library's own tools and tests
+SAMPLE  := twinport/tests/sample_service
 BAKED   := .build/order-book
 BENCHED := .build/bench/order-book
 BENCH   := $(BENCHED)/.venv/bin/python bench
@@ -25,6 +27,9 @@ FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 # A virtual environment knows its own path, so one that was moved or copied is made anew.
 MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)" && echo moved)
 
+# How many processes run the library's tests; most of them wait, so more than there are cores.
+WORKERS ?= 4
+
 # How often proof does what could fail now and then.
 TURNS := 10
 
@@ -33,7 +38,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format lock upgrade names clean moved
+.PHONY: help demo test library test-bakes test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format docs lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -41,7 +46,13 @@ help: ## this list
 demo: .venv/.installed ## two services, one request through both, its one trace and its log lines
 	@exec $(BIN)/python demo/run.py
 
-test: lint ## bake; lint, type-check and test what was baked
+test: lint library test-bakes ## the library, then what comes out of the template
+
+library: $(LIBRARY)/.generated ## the library, in place: lint, types and its tests
+	cd twinport && .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	cd twinport && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-bakes: .venv/.installed ## bake; lint, type-check and test what was baked
 	$(PYTEST) -m "not backends and not newest and not peers and not pythons"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
@@ -59,10 +70,10 @@ screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on t
 	@tools/need.sh chromium=chromium
 	PYTHONPATH=demo $(BIN)/python tools/screenshot.py docs/zipkin.png
 
-test-newest: .venv/.installed ## the tests of a baked service with the newest version of everything
+test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
 	$(PYTEST) -m newest
 
-test-pythons: .venv/.installed ## the tests of a baked service on each Python that is found
+test-pythons: .venv/.installed ## the library's and a service's tests on each Python that is found
 	$(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)
@@ -73,7 +84,7 @@ bench: bench-baked bench-tools ## what calls, a start and the settings cost (hal
 
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
-	cd $(BENCHED) && .venv/bin/python -m pytest -q --hypothesis-profile=long $$(grep -rl --include="test_*.py" "from hypothesis" tests)
+	cd twinport && .venv/bin/python -m pytest -q --hypothesis-profile=long $$(grep -rl --include="test_*.py" "from hypothesis" tests)
 	for turn in $$(seq $(TURNS)); do $(MAKE) test-peers test-backends || exit 1; done
 
 cost: bench-baked bench-tools ## fail if a call has become dearer, in instructions, than was accepted
@@ -87,8 +98,11 @@ lint: .venv/.installed ## ruff, on what is not baked
 	$(BIN)/ruff format --check .
 
 format: .venv/.installed ## lay out the code and sort its imports
-	$(BIN)/ruff check --select I --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --select I --fix . twinport
+	$(BIN)/ruff format . twinport
+
+docs: $(LIBRARY)/.generated ## twinport/docs/settings.md, from the descriptions of the settings
+	$(LIBRARY)/bin/python tools/settings_page.py > twinport/docs/settings.md
 
 lock: .venv/.installed ## all locks, so that they fit both pyproject.toml, and the list of taken names
 	$(call compile,lock,)
@@ -103,7 +117,7 @@ names: .venv/.installed ## the list of taken names, from the lock of the service
 	mv .build/taken-names.txt taken-names.txt
 
 clean: ## remove all that was installed or made
-	rm -rf .venv .build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .build $(LIBRARY) .mypy_cache .pytest_cache .ruff_cache twinport/.*_cache twinport/.hypothesis
 
 # The steps of an installation, each with its inputs.
 
@@ -116,6 +130,20 @@ clean: ## remove all that was installed or made
 
 .venv/.installed: requirements.lock .venv/.made
 	@$(BIN)/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+$(LIBRARY)/.locked: twinport/requirements.lock .venv/.installed
+	@echo "installing the $$(grep -c == $<) packages of $<"
+	@rm -rf $(LIBRARY); $(BIN)/uv venv --quiet --python $(BIN)/python $(LIBRARY)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(LIBRARY)/bin/python --require-hashes -r $<
+	@touch $@
+
+$(LIBRARY)/.generated: $(LIBRARY)/.locked twinport/pyproject.toml $(SAMPLE)/pyproject.toml $(shell find $(SAMPLE)/proto/*)
+	@$(BIN)/uv pip install --quiet --python $(LIBRARY)/bin/python --no-deps --no-build-isolation -e twinport -e $(SAMPLE)
+	@$(BIN)/uv pip check --quiet --python $(LIBRARY)/bin/python
+	@find $(SAMPLE)/src -name '*_pb2*.py*' -exec rm -f {} +
+	@cd $(SAMPLE) && PATH="$(CURDIR)/$(LIBRARY)/bin:$$PATH" python -m grpc_tools.protoc -Iproto --python_out=src \
+		--grpc_python_out=src --mypy_out=quiet:src --mypy_grpc_out=quiet:src $$(find proto -name '*.proto')
 	@touch $@
 
 .build/bin/grpcurl: MODULE = $(GRPCURL)
@@ -157,10 +185,11 @@ endef
 
 define compile
 $(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
+$(COMPILE) $(2) --all-extras --group twinport/pyproject.toml:dev twinport/pyproject.toml -o twinport/requirements.lock
 $(COMPILE) $(2) tests/peers/requirements.in -o tests/peers/requirements.lock
 $(call bake)
 PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
 cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'
-$(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' bench/requirements.in -o bench/requirements.lock
+$(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' -c twinport/requirements.lock bench/requirements.in -o bench/requirements.lock
 $(MAKE) names
 endef

@@ -1,7 +1,7 @@
 """Adds the code generated from proto/ to the wheel, where the service has it.
 
-It keeps its place, `<package>/<feature>/v1`, in a package without `__init__`: where the service itself
-can be imported too, Python finds the service's copy, so only one is loaded.
+It keeps its place, `<package>/<feature>/v1`, in a package without `__init__`: where the service
+itself can be imported too, Python finds the service's copy, so only one is loaded.
 """
 
 import subprocess
