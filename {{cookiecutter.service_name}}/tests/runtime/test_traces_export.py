@@ -94,6 +94,16 @@ def test_otlp_takes_the_spans_too(collector):
     assert b"order-book" in body
 
 
+@pytest.mark.parametrize("exporter", ["zipkin", "otlp"])
+def test_a_backend_gets_no_cookie_back(collector, exporter):
+    endpoint = collector.endpoint if exporter == "zipkin" else collector.otlp_endpoint
+    with tracing(TracesSettings(exporter=exporter, endpoint=endpoint), PRODUCTION):
+        for count in (1, 2):
+            make_spans(1)
+            collector.wait_for(lambda spans, count=count: len(spans + collector.bodies) >= count)
+    assert [head["cookie"] for head in collector.heads] == [None] * 2
+
+
 def test_a_backend_that_comes_back_gets_what_was_kept_for_it(collector, lines):
     collector.stop()
     with traced_by(collector):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from typing import Any
 
@@ -43,9 +44,13 @@ class HttpExporting:
 
 
 class _Watched(requests.Session):
-    """Remembers how the last request ended."""
+    """Remembers how the last request ended, and no cookie that came with the answer."""
 
     outcome, again = "", False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         try:

@@ -1,0 +1,129 @@
+"""A client is shared by all calls of the process, so it keeps nothing of one for the next."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
+from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
+    OrderServiceServicer,
+    OrderServiceStub,
+    add_OrderServiceServicer_to_server,
+)
+from {{ cookiecutter.__package }}.runtime.clients.connect import connect
+from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
+from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
+from {{ cookiecutter.__package }}.runtime.clients.settings import ClientSettings
+from {{ cookiecutter.__package }}.runtime.service import Ports, Service
+from {{ cookiecutter.__package }}.settings import Settings
+
+COOKIE = "session=user-one"
+SETTING = {"set-cookie": f"{COOKIE}; Path=/"}
+
+
+class Upstream(OrderServiceServicer):
+    """Another service: each of its answers sets a cookie, and it notes what it is sent."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, str]] = []
+        self.away = 0
+        vars(self).update(GetOrder=self.get_order)
+
+    async def build(self, service: Service, settings: Settings) -> None:
+        service.rest.add_api_route("/set", self.set)
+        service.rest.add_api_route("/redirect", self.redirect)
+        service.rpc.add(add_OrderServiceServicer_to_server, self)
+
+    async def set(self, request: Request) -> Response:
+        self.heard.append(dict(request.headers))
+        self.away -= 1
+        return Response(status_code=200 if self.away < 0 else 503, headers=SETTING)
+
+    async def redirect(self, request: Request) -> Response:
+        self.heard.append(dict(request.headers))
+        return RedirectResponse("/set", headers=SETTING)
+
+    async def get_order(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
+        self.heard.append(dict(context.invocation_metadata()))
+        await context.send_initial_metadata((*SETTING.items(), ("authorization", "Bearer one")))
+        context.set_trailing_metadata((("cookie", COOKIE), ("x-request-id", "one")))
+        return pb.GetOrderResponse()
+
+    def all_of(self, name: str) -> list[str | None]:
+        """Return what each call said under `name`."""
+        return [headers.get(name) for headers in self.heard]
+
+
+@pytest.fixture
+async def upstream() -> Upstream:
+    return Upstream()
+
+
+@pytest.fixture
+async def other(
+    upstream: Upstream, settings: Settings, serving: Callable[..., Any]
+) -> AsyncIterator[Ports]:
+    async with serving(settings, upstream.build) as ports:
+        yield ports
+
+
+@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def http(other: Ports, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(f"127.0.0.1:{other.http}", http2=request.param) as http:
+        yield http
+
+
+def client_of(host: str, **chosen: Any) -> httpx.AsyncClient:
+    settings = ClientSettings(url=f"http://{host}", **chosen)
+    return HttpClient(Outgoing("other", settings, ()))
+
+
+async def test_a_cookie_of_one_call_does_not_go_out_with_the_next(http, upstream):
+    first = await http.get("/set")
+    await http.get("/set")
+    async with http.stream("GET", "/set"):
+        pass
+    assert first.cookies["session"] == "user-one"
+    assert upstream.all_of("cookie") == [None] * 3
+
+
+async def test_a_cookie_that_a_call_is_given_goes_out_with_that_call_alone(http, upstream):
+    await http.get("/set", headers={"cookie": "session=own"})
+    await http.get("/set")
+    assert upstream.all_of("cookie") == ["session=own", None]
+
+
+async def test_a_redirect_takes_no_cookie_along(http, upstream):
+    answer = await http.get("/redirect", follow_redirects=True)
+    assert answer.cookies["session"] == "user-one"
+    assert upstream.all_of("cookie") == [None] * 2
+
+
+@pytest.mark.parametrize("own", [None, "session=own"])
+async def test_another_attempt_sends_what_the_first_one_did(http, upstream, own):
+    upstream.away = 2
+    await http.get("/set", headers={"cookie": own} if own else {})
+    assert upstream.all_of("cookie") == [own] * 3
+
+
+async def test_no_cookie_can_be_set_for_the_calls_of_everybody(http, upstream):
+    with pytest.raises(TypeError, match="shared by all calls"):
+        http.cookies.set("session", "user-one")
+    with pytest.raises(TypeError, match="shared by all calls"):
+        http.cookies.update({"session": "user-one"})
+    with pytest.raises(TypeError, match="shared by all calls"):
+        http.cookies = {"session": "user-one"}
+    await http.get("/set")
+    assert upstream.all_of("cookie") == [None]
+
+
+async def test_what_a_grpc_answer_says_does_not_go_out_with_the_next_call(other, upstream):
+    async with connect(ClientSettings(target=f"127.0.0.1:{other.grpc}")) as channel:
+        for _ in range(2):
+            await OrderServiceStub(channel).GetOrder(pb.GetOrderRequest())
+    for name in ("cookie", "set-cookie", "authorization", "x-request-id"):
+        assert upstream.all_of(name) == [None] * 2
