@@ -1,12 +1,14 @@
 """A client is shared by all calls of the process, so it keeps nothing of one for the next."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import SecretStr
 
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
@@ -14,6 +16,8 @@ from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
     OrderServiceStub,
     add_OrderServiceServicer_to_server,
 )
+from {{ cookiecutter.__package }}.runtime.auth.principal import Principal
+from {{ cookiecutter.__package }}.runtime.calls.call import Call, current
 from {{ cookiecutter.__package }}.runtime.clients.connect import connect
 from {{ cookiecutter.__package }}.runtime.clients.http import HttpClient
 from {{ cookiecutter.__package }}.runtime.clients.outgoing import Outgoing
@@ -34,7 +38,7 @@ class Upstream(OrderServiceServicer):
         vars(self).update(GetOrder=self.get_order)
 
     async def build(self, service: Service, settings: Settings) -> None:
-        service.rest.add_api_route("/set", self.set)
+        service.rest.add_api_route("/set", self.set, methods=["GET", "PUT"])
         service.rest.add_api_route("/redirect", self.redirect)
         service.rpc.add(add_OrderServiceServicer_to_server, self)
 
@@ -78,8 +82,18 @@ async def http(other: Ports, request: pytest.FixtureRequest) -> AsyncIterator[ht
 
 
 def client_of(host: str, **chosen: Any) -> httpx.AsyncClient:
-    settings = ClientSettings(url=f"http://{host}", **chosen)
+    settings = ClientSettings(url=f"http://{host}", forward_token=True, **chosen)
     return HttpClient(Outgoing("other", settings, ()))
+
+
+@contextmanager
+def called_by(name: str) -> Iterator[None]:
+    """What is done within is done for a call of `name`, who has a token."""
+    call = Call("http", "", "")
+    call.request_id, call.principal = name, Principal(name, token=SecretStr(name))
+    before = current.set(call)
+    yield
+    current.reset(before)
 
 
 async def test_a_cookie_of_one_call_does_not_go_out_with_the_next(http, upstream):
@@ -119,6 +133,19 @@ async def test_no_cookie_can_be_set_for_the_calls_of_everybody(http, upstream):
         http.cookies = {"session": "user-one"}
     await http.get("/set")
     assert upstream.all_of("cookie") == [None]
+
+
+async def test_a_request_that_is_sent_for_two_callers_is_sent_as_each_of_them(http, upstream):
+    request = http.build_request("PUT", "/set", content=b"tea", timeout=30)
+    before = dict(request.headers), dict(request.extensions)
+    for name in ("one", "two"):
+        with called_by(name):
+            answer = await http.send(request)
+        assert answer.request.content == b"tea"
+    await http.send(request)
+    assert upstream.all_of("authorization") == ["Bearer one", "Bearer two", None]
+    assert upstream.all_of("x-request-id") == ["one", "two", None]
+    assert (dict(request.headers), request.extensions) == before
 
 
 async def test_what_a_grpc_answer_says_does_not_go_out_with_the_next_call(other, upstream):

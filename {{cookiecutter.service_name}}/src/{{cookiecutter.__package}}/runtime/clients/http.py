@@ -66,6 +66,7 @@ class HttpClient(httpx.AsyncClient):
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
     ) -> httpx.Response:
+        request = _copy(request)
         call = self._open(request, is_stream=stream)
         in_time = partial(_bounded, call, asyncio.get_running_loop().time() + call.timeout_s)
         with ExitStack() as ending:
@@ -126,6 +127,20 @@ class _NoCookies(CookieJar):
 
     def set_cookie(self, _: object) -> NoReturn:
         raise TypeError(FOR_EVERYBODY)
+
+
+def _copy(request: httpx.Request) -> httpx.Request:
+    """Return what is sent, to which headers are added: who made `request` may send it again."""
+    copy = httpx.Request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=request.stream,
+        extensions=request.extensions,
+    )
+    if isinstance(copy.stream, httpx.ByteStream):
+        copy.read()
+    return copy
 
 
 @asynccontextmanager
