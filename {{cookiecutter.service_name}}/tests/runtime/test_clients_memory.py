@@ -1,5 +1,6 @@
 """A client is shared by all calls of the process, so it keeps nothing of one for the next."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,7 @@ class Upstream(OrderServiceServicer):
 
     def __init__(self) -> None:
         self.heard: list[dict[str, str]] = []
-        self.away = 0
+        self.away, self.location = 0, "/set"
         vars(self).update(GetOrder=self.get_order)
 
     async def build(self, service: Service, settings: Settings) -> None:
@@ -49,7 +50,7 @@ class Upstream(OrderServiceServicer):
 
     async def redirect(self, request: Request) -> Response:
         self.heard.append(dict(request.headers))
-        return RedirectResponse("/set", headers=SETTING)
+        return RedirectResponse(self.location, headers=SETTING)
 
     async def get_order(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
         self.heard.append(dict(context.invocation_metadata()))
@@ -146,6 +147,29 @@ async def test_a_request_that_is_sent_for_two_callers_is_sent_as_each_of_them(ht
     assert upstream.all_of("authorization") == ["Bearer one", "Bearer two", None]
     assert upstream.all_of("x-request-id") == ["one", "two", None]
     assert (dict(request.headers), request.extensions) == before
+
+
+async def test_the_user_of_the_url_is_for_calls_that_say_nothing_themselves(other, upstream):
+    async with client_of(f"user:pw@127.0.0.1:{other.http}") as http:
+        await http.get("/set", headers={"authorization": "Bearer own"})
+        with called_by("one"):
+            await http.get("/set")
+        await http.get("/set")
+        await http.get("/set", auth=("own", "pw"), headers={"authorization": "Bearer own"})
+    ours, own = (f"Basic {b64encode(f'{who}:pw'.encode()).decode()}" for who in ("user", "own"))
+    assert upstream.all_of("authorization") == ["Bearer own", "Bearer one", ours, own]
+
+
+async def test_nobody_else_says_who_calls_or_by_which_way(other, upstream, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login eve password pw\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with client_of(f"127.0.0.1:{other.http}") as http:
+        upstream.location = f"http://eve:pw@127.0.0.1:{other.http}/set"
+        await http.get("/redirect", follow_redirects=True)
+    assert upstream.all_of("authorization") == [None, None]
 
 
 async def test_what_a_grpc_answer_says_does_not_go_out_with_the_next_call(other, upstream):

@@ -68,6 +68,7 @@ class HttpClient(httpx.AsyncClient):
     ) -> httpx.Response:
         request = _copy(request)
         call = self._open(request, is_stream=stream)
+        options["auth"] = self._auth_of(request, options.get("auth", httpx.USE_CLIENT_DEFAULT))
         in_time = partial(_bounded, call, asyncio.get_running_loop().time() + call.timeout_s)
         with ExitStack() as ending:
             ending.enter_context(self._outgoing.observed(call))
@@ -88,6 +89,11 @@ class HttpClient(httpx.AsyncClient):
         request.headers["grpc-timeout"] = f"{milliseconds}m"
         request.extensions = {**request.extensions, CALL: call, "timeout": {}}
         return call
+
+    def _auth_of(self, request: httpx.Request, given: Any) -> Any:
+        """Return `given`, or what keeps the user of a URL off a call that says who makes it."""
+        says_so = "authorization" in request.headers and self.auth is None
+        return httpx.Auth() if says_so and given in (None, httpx.USE_CLIENT_DEFAULT) else given
 
     async def _attempts(self, request: httpx.Request, **options: Any) -> httpx.Response:
         retries = self._outgoing.settings.retries
