@@ -1,9 +1,9 @@
 """An operation of which nobody has said who may call it is closed, however its route was added."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 import pytest
@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from {{ cookiecutter.__package }}.runtime.auth import PUBLIC, AuthSettings, needs
+from {{ cookiecutter.__package }}.runtime.errors import StartupError
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.settings import Settings
 
@@ -301,3 +302,21 @@ async def test_the_guard_does_not_hang_on_how_the_router_of_the_framework_calls_
     monkeypatch.setattr(Router, "__call__", call)
     async with serving(jwt, everything.build) as ports, calling(ports) as http:
         assert set((await answers(http, everything.asked)).values()) == {(401, False)}
+
+
+Mounting = Callable[[FastAPI], object]
+TWICE: list[Mounting] = [
+    lambda rest: [rest.mount(f"/{each}", by_hand, name="files") for each in ("one", "other")],
+    lambda rest: [rest.mount("/one", by_hand, name="files"), rest.host("a", by_hand, "files")],
+]
+
+
+@pytest.mark.parametrize("mount", TWICE)
+async def test_one_name_for_two_applications_is_noticed_at_start(mount, settings, serving):
+    async def built(service: Any, settings: Settings) -> None:
+        mount(service.rest)
+        service.allow({"files": PUBLIC})
+
+    with pytest.raises(StartupError, match="files needs, but two operations have that name"):
+        async with serving(settings, built):
+            pass

@@ -1,6 +1,6 @@
 """The guard in front of the routes, inside of everything else that the framework does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from fastapi.routing import RouteContext, iter_route_contexts
@@ -27,10 +27,10 @@ class GuardedRoute(NamedTuple):
     needs: Needs | None
 
 
-def operations(api: Api) -> Iterator[tuple[str, object]]:
+def operations(api: Api) -> Iterator[tuple[str, Hashable]]:
     """Yield the name of each route but those of descriptions, and what it runs."""
     for route in iter_route_contexts(api.operations):
-        yield route.name or "", route.endpoint
+        yield route.name or "", route.endpoint or id(route.original_route)
 
 
 class RestGuard:
