@@ -15,6 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PARTS = (
     "__init__.py",
     "errors.py",
+    "redact.py",
     "settings",
     "calls/__init__.py",
     "calls/call.py",

@@ -18,7 +18,6 @@ from {{ cookiecutter.__package }}.runtime.lifecycle import Stop
 from {{ cookiecutter.__package }}.runtime.logs import LogsSettings
 from {{ cookiecutter.__package }}.runtime.logs.levels import Levels
 from {{ cookiecutter.__package }}.runtime.logs.logs import Logs
-from {{ cookiecutter.__package }}.runtime.logs.redact import Redactor
 from {{ cookiecutter.__package }}.runtime.service import Ports, Service
 from {{ cookiecutter.__package }}.runtime.tls.authority import Authority
 from {{ cookiecutter.__package }}.runtime.traces import tracing
@@ -55,7 +54,7 @@ def free(**sections: Any) -> Settings:
 
 def silent(settings: LogsSettings) -> Logs:
     """Return a log with its levels, and no sink."""
-    return Logs(Levels(settings.level, settings.levels), (), Redactor(settings.redact), b"")
+    return Logs(Levels(settings.level, settings.levels), (), settings.redact.redactor(), b"")
 
 
 def pytest_collection_finish() -> None:
