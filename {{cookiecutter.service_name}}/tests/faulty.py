@@ -1,6 +1,7 @@
 """A service with one fault, as a program: python faulty.py FAULT run --set ..."""
 
 import asyncio
+import hashlib
 import sys
 import threading
 import time
@@ -68,6 +69,24 @@ async def blocks_at_the_end(service: Service) -> None:
 
 async def blocks_the_loop(service: Service) -> None:
     asyncio.get_running_loop().call_later(1, time.sleep, 1)
+
+
+def asleep() -> None:
+    time.sleep(600)
+
+
+async def sleeps_in_a_call(service: Service) -> None:
+    @service.rest.get("/fault")
+    async def fault() -> None:
+        logger.info("sleeping")
+        asleep()
+
+
+async def computes_in_a_call(service: Service) -> None:
+    @service.rest.get("/fault")
+    async def fault() -> None:
+        logger.info("computing")
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)  # minutes in which no signal is looked at
 
 
 async def closes_badly(service: Service) -> None:

@@ -30,7 +30,7 @@ from ..rpc import RpcServer
 from ..rpc.conversation import RpcParts
 from ..traces import Tracing
 from ..traces.rest import instrument
-from .listeners import Ports, take_ports
+from .listeners import Ports, ports_taken
 from .settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ class Service:
     async def running(self, build: Callable[["Service"], Awaitable[None]]) -> AsyncIterator[Ports]:
         """Take the ports, `build`, serve; on the way out drain and close. Raises StartupError."""
         async with AsyncExitStack() as stack:
-            taken = take_ports(self._settings, self.rpc)
-            stack.callback(taken.close)
+            taken = stack.enter_context(ports_taken(self._settings, self.rpc))
             self._metrics.lag.start()
             stack.callback(self._metrics.lag.stop)
             probes = Servers(self._stop)
