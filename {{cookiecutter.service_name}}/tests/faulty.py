@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import sys
 import threading
 import time
@@ -87,6 +88,13 @@ async def computes_in_a_call(service: Service) -> None:
     async def fault() -> None:
         logger.info("computing")
         hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)  # minutes in which no signal is looked at
+
+
+async def matches_in_a_call(service: Service) -> None:
+    @service.rest.get("/fault")
+    async def fault() -> None:
+        logger.info("matching")
+        re.match("(a+)+$", "a" * 99 + "b")  # years in which no thread runs
 
 
 async def closes_badly(service: Service) -> None:

@@ -106,6 +106,13 @@ async def test_a_call_that_blocks_the_loop_cannot_keep_the_process_alive(fault: 
         assert any(frame.endswith("in fault") for frame in stack)
 
 
+async def test_a_call_that_lets_no_thread_run_cannot_keep_the_process_alive():
+    async with blocked("matches_in_a_call", "matching", lifecycle__grace="100ms") as service:
+        service.terminate()
+        assert await service.exit_status() == 1
+        assert any(line.endswith("in fault") for line in service.plain)
+
+
 async def test_a_second_signal_skips_the_waits_also_when_the_loop_is_blocked():
     waits = {"lifecycle__grace": "10m", "lifecycle__platform_grace": "20m"}
     async with blocked("sleeps_in_a_call", "sleeping", **waits) as service:

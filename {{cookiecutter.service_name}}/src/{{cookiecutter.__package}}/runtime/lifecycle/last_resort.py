@@ -1,5 +1,6 @@
 """Ends the process when the stop itself hangs: a blocked loop, a thread that does not return."""
 
+import faulthandler
 import math
 import os
 import sys
@@ -7,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 
-ANSWER_S = 0.5  # the last part of its time, in which the event loop may show that it is not blocked
+ANSWER_S = 0.5  # in which the event loop may show that it is not blocked
+LAST_WORDS_S = 0.75  # that and the line are the last part of its time
+STDERR = 2  # of a process that began with it closed, for which Python has no object
 
 
 class LastResort:
@@ -22,7 +25,7 @@ class LastResort:
         self._program, self._running, self._blocked = program, running, blocked
         self._timer: threading.Timer | None = None
         self._at = math.inf
-        self._arming = threading.Lock()
+        self._arming = threading.RLock()  # a signal's handler may interrupt the main thread in it
 
     def arm(self, seconds: float) -> None:
         """Let the process live for at most `seconds` from now, and no longer than said before."""
@@ -30,7 +33,9 @@ class LastResort:
             at = time.monotonic() + seconds
             if at < self._at:
                 self._at = at
-                self._start_timer(seconds - ANSWER_S)
+                # without Python's lock, which code in C may keep for ever
+                faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr or STDERR)
+                self._start_timer(seconds - LAST_WORDS_S)
 
     def _start_timer(self, seconds: float) -> None:
         if self._timer is not None:
@@ -43,5 +48,6 @@ class LastResort:
         line = f"{self._program}: did not stop in time, still running: {self._running()}"
         stack = self._blocked(ANSWER_S)
         text = f"{line}, while the event loop is blocked:\n{stack}" if stack else f"{line}\n"
+        faulthandler.cancel_dump_traceback_later()
         print(text, end="", file=sys.stderr, flush=True)
         os._exit(1)

@@ -21,15 +21,24 @@ class Signals:
 
     def __init__(self) -> None:
         self._handlers: dict[int, Callable[[], None]] = {}
+        self._urgent: dict[int, Callable[[], None]] = {}
         self._before: dict[int, Any] = {}
         self._hearing, self._wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
         self._next = -1
         self._forking = threading.local()
 
-    def on(self, number: int, handler: Callable[[], None]) -> None:
-        """Call `handler`, which must be quick, in the thread of signals at each `number`."""
+    def on(
+        self, number: int, handler: Callable[[], None], urgent: Callable[[], None] | None = None
+    ) -> None:
+        """Call `handler`, which must be quick, in the thread of signals at each `number`.
+
+        `urgent` is called in the main thread, too: code in C may keep Python's lock, so that no
+        thread runs, and look at signals all the same, as regular expressions do.
+        """
         self._handlers[number] = handler
+        if urgent:
+            self._urgent[number] = urgent
         self._before.setdefault(number, signal.signal(number, self._in_main_thread))
         signal.siginterrupt(number, False)  # few libraries in C know what to do with EINTR
 
@@ -62,6 +71,7 @@ class Signals:
             signal.signal(number, self._before[number] or signal.SIG_DFL)
         self._before.clear()
         self._handlers.clear()  # the hooks of forks stay, and would keep alive what these know
+        self._urgent.clear()
         signal.set_wakeup_fd(self._next)
         with suppress(OSError):  # in a child, where there is no such thread
             self._wakeup.send(bytes([END]))
@@ -85,6 +95,9 @@ class Signals:
     def _in_main_thread(self, number: int, _frame: object) -> None:
         if self.listen():  # the thread has not heard of this one
             self._wakeup.send(bytes([number]))
+        urgent = self._urgent.get(number)
+        if urgent:
+            urgent()
 
     def _ours(self) -> list[int]:
         return [each for each in self._before if signal.getsignal(each) == self._in_main_thread]

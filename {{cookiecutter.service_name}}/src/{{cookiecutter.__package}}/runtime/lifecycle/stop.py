@@ -55,7 +55,7 @@ class Stop:
             call_in(loop, first)
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            signals.on(number, partial(signalled, number))
+            signals.on(number, partial(signalled, number), urgent=partial(arm, False))
 
     async def pause(self, seconds: float) -> None:
         """Wait for `seconds`, or until there is a hurry."""
