@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from ..calls.call import current
-from ..errors import OverloadedError, ServiceError, UnauthenticatedError
+from ..errors import OverloadedError, ServiceError, UnauthenticatedError, shortened
 from ..redact import usual
 from .public import public, without_secrets
 
@@ -105,7 +105,8 @@ def problem(error: ServiceError) -> JSONResponse:
 def refusal(error: HTTPException) -> JSONResponse:
     """Return the answer that says what the framework, or a fence around it, does not take."""
     code = code_of(error.status_code)
-    return _response(error.status_code, code, usual().text(error.detail), headers=error.headers)
+    detail = usual().text(shortened(error.detail))
+    return _response(error.status_code, code, detail, headers=error.headers)
 
 
 def _response(

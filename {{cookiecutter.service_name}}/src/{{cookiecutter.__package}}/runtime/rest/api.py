@@ -6,14 +6,17 @@ from http.client import METHOD_NOT_ALLOWED
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi._compat import ModelField
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from pydantic import ValidationError
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from .. import faults
 from ..errors import StartupError
 from ..settings import Identity
+from ..validation import Step, first_mistakes, validator
 from .innermost import Innermost
 from .methods import answer_other_method, heads_as_gets
 
@@ -96,10 +99,23 @@ def create_api(identity: Identity, guard: Layer | None) -> Api:
     options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
     api = Api(title=identity.name, version=identity.version, **options)
     api.guard = guard
+    field: Any = ModelField
+    field.validate = _validated
     faults.install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     api.add_middleware(heads_as_gets)
     return api
+
+
+def _validated(
+    field: ModelField, value: Any, _: object = None, *, loc: tuple[Step, ...] = ()
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Validate as FastAPI's method does, which makes objects of all mistakes, however many."""
+    try:
+        right = validator(field._type_adapter).validate_python(value, from_attributes=True)
+    except ValidationError as error:
+        return None, [{**each, "loc": (*loc, *each["loc"])} for each in first_mistakes(error)]
+    return right, []
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
