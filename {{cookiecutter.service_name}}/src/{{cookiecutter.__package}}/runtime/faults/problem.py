@@ -105,7 +105,7 @@ def problem(error: ServiceError) -> JSONResponse:
 def refusal(error: HTTPException) -> JSONResponse:
     """Return the answer that says what the framework, or a fence around it, does not take."""
     code = code_of(error.status_code)
-    detail = usual().text(shortened(error.detail))
+    detail = shortened(usual().text(error.detail))
     return _response(error.status_code, code, detail, headers=error.headers)
 
 
