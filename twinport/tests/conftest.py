@@ -23,7 +23,6 @@ from twinport.lifecycle import Stop
 from twinport.logs import LogsSettings
 from twinport.logs.levels import Levels
 from twinport.logs.logs import Logs
-from twinport.logs.redact import Redactor
 from twinport.service.listeners import Ports
 from twinport.tls.authority import Authority
 from twinport.traces import tracing
@@ -59,7 +58,7 @@ def free(**sections: Any) -> Settings:
 
 def silent(settings: LogsSettings) -> Logs:
     """Return a log with its levels, and no sink."""
-    return Logs(Levels(settings.level, settings.levels), (), Redactor(settings.redact), b"")
+    return Logs(Levels(settings.level, settings.levels), (), settings.redact.redactor(), b"")
 
 
 def pytest_collection_finish() -> None:

@@ -265,6 +265,14 @@ async def test_a_new_key_is_fetched_when_its_first_token_comes(issuer, server):
     assert server.fetches == 2
 
 
+async def test_who_shows_the_keys_gets_no_cookie_back(issuer, server):
+    async with tokens(chosen(server.url)) as trusted:
+        await believed(trusted, issuer.token())
+        issuer.rotate()
+        await believed(trusted, issuer.token())
+    assert ["cookie" in head.decode().lower() for head in server.heads] == [False] * 2
+
+
 async def test_tokens_of_unknown_keys_cannot_make_us_fetch_all_the_time(issuer, server):
     async with tokens(chosen(server.url), cooldown_s=60) as trusted:
         await believed(trusted, issuer.token())

@@ -151,6 +151,12 @@ async def test_a_mistake_is_one_line_and_exit_2(ports: Ports, arguments: list[st
     assert line in said.plain[0]
 
 
+async def test_a_mistake_of_any_length_is_told_in_few_words(ports: Ports):
+    content = json.dumps({"x" * 5_000: 1})
+    said = await call(f"{SERVICE}/CreateOrder", content, "--target", f"localhost:{ports.grpc}")
+    assert (said.status, len(said.plain), len(said.plain[0]) < 2_000) == (2, 1, True)
+
+
 def add_weather(sent: list[Any], server: Any) -> None:
     """Add a service that only the process of this test has a description of."""
 

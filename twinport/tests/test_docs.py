@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from {{ cookiecutter.__package }}.runtime.settings import Sources, load
-from {{ cookiecutter.__package }}.settings import Settings
+from sample.settings import Settings
+from twinport.settings import Sources, load
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(toml|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)

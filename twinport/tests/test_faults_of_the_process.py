@@ -1,9 +1,13 @@
 """What the process does when a part of it fails: it stops in order, says why, and always ends."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from support.places import SUPPORT
-from support.process import started
+from support.process import Service, started
 
 FAULTY = str(SUPPORT / "faulty.py")
 
@@ -74,6 +78,49 @@ async def test_a_blocked_loop_cannot_keep_the_process_alive():
         service.terminate()
         assert await service.exit_status() == 1
         assert "still running: calls" in service.plain[0]
+
+
+@asynccontextmanager
+async def blocked(fault: str, doing: str, **chosen: str) -> AsyncIterator[Service]:
+    """Start a service, one call of which blocks its loop by now."""
+    async with started(FAULTY, fault, lifecycle__flush="100ms", **chosen) as service:
+        ports = await service.ports()
+        _, writer = await asyncio.open_connection("127.0.0.1", ports.http)
+        writer.write(b"GET /fault HTTP/1.1\r\nhost: here\r\n\r\n")
+        await service.logged(doing)
+        yield service
+        writer.close()
+
+
+BLOCKS = [("sleeps_in_a_call", "sleeping"), ("computes_in_a_call", "computing")]
+CUT = "did not stop in time, still running: serve (GET /fault), while the event loop is blocked:"
+
+
+@pytest.mark.parametrize(("fault", "doing"), BLOCKS)
+async def test_a_call_that_blocks_the_loop_cannot_keep_the_process_alive(fault: str, doing: str):
+    async with blocked(fault, doing, lifecycle__grace="100ms") as service:
+        service.terminate()
+        assert await service.exit_status() == 1
+        line, *stack = service.plain
+        assert line.endswith(CUT)
+        assert any(frame.endswith("in fault") for frame in stack)
+
+
+async def test_a_call_that_lets_no_thread_run_cannot_keep_the_process_alive():
+    async with blocked("matches_in_a_call", "matching", lifecycle__grace="100ms") as service:
+        service.terminate()
+        assert await service.exit_status() == 1
+        assert any(line.endswith("in fault") for line in service.plain)
+
+
+async def test_a_second_signal_skips_the_waits_also_when_the_loop_is_blocked():
+    waits = {"lifecycle__grace": "10m", "lifecycle__platform_grace": "20m"}
+    async with blocked("sleeps_in_a_call", "sleeping", **waits) as service:
+        service.terminate()
+        await service.logged("SIGTERM: stopping")
+        await service.terminate_again()
+        assert await service.exit_status() == 1
+        assert service.plain[0].endswith(CUT)
 
 
 async def test_a_resource_that_fails_to_close_does_not_keep_others_open():

@@ -1,10 +1,17 @@
 """The process as its operators see it: signals, ports, exit status and one plain line."""
 
 import asyncio
+import os
 import re
 import resource
+import shutil
+import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import grpc
 import httpx
@@ -12,6 +19,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+import sample as package
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from twinport.service.listeners import Ports
@@ -95,11 +103,25 @@ async def test_a_second_signal_skips_the_waits(importing: Import):
         await under_way(service, halves)
         service.terminate()
         await service.logged("SIGTERM: stopping")
-        service.terminate()
+        await service.terminate_again()
         assert await service.exit_status() == 0
         halves.go_on.set()  # a client over HTTP notices the end when it sends the next line
         with pytest.raises((grpc.aio.AioRpcError, httpx.HTTPError, KeyError)):
             await call
+
+
+async def test_a_signal_that_is_told_twice_is_one_wish():
+    async with started(lifecycle__grace="20s") as service:
+        halves = Halves()
+        call = asyncio.ensure_future(import_by_grpc(await service.ports(), halves))
+        await under_way(service, halves)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a terminal, and what runs in it
+            service.process.send_signal(number)
+        await service.logged("SIG")
+        assert await status(livez(await service.ports())) == 200  # both have come
+        halves.go_on.set()
+        assert await call == 2
+        assert await service.exit_status() == 0
 
 
 @pytest.mark.parametrize("importing", IMPORTS)
@@ -196,7 +218,7 @@ async def test_readiness_turns_false_first_while_calls_are_still_served():
             assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
             assert (await http.get(f"http://127.0.0.1:{ports.http}/v1/orders")).status_code == 200
             assert (await OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest())).orders == []
-            service.terminate()
+            await service.terminate_again()
             assert await service.exit_status() == 0
 
 
@@ -221,6 +243,78 @@ async def test_open_streams_and_idle_connections_do_not_delay_the_stop():
             assert await service.exit_status() == 0  # well before the grace is over
             assert await orders.read() == grpc.aio.EOF
             assert not [line async for line in events if line.startswith("data:")]
+
+
+SLOW = """
+import json, sys, time
+
+class Slow:
+    def find_spec(self, name, *rest):
+        if name == "fastapi":
+            print(json.dumps({"message": "importing"}), flush=True)
+            sleep()
+
+def sleep():
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:  # as where an exception cannot be raised
+        sleep()
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+@pytest.fixture(params=["module", "command"])
+def importing(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Sequence[str]:
+    """Return how to start the service; one of its imports takes very long."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = tmp_path / package.__name__.replace("_", "-")
+    command.write_text(f"from {package.__name__}.__main__ import main\nmain()\n")
+    return ("-m", package.__name__) if request.param == "module" else (str(command),)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_during_the_imports_ends_them(
+    importing: Sequence[str], number: signal.Signals
+):
+    async with started(*importing, start=executed) as service:
+        await service.logged("importing")
+        service.process.send_signal(number)
+        assert await service.exit_status() == -number
+        assert service.plain == []
+
+
+IN_A_CONTAINER = ("unshare", "--pid", "--fork", "--kill-child")
+
+
+@pytest.fixture(scope="module")
+def container() -> None:
+    command = [*IN_A_CONTAINER, "true"]
+    if shutil.which("unshare") is None or subprocess.run(command, check=False).returncode:
+        pytest.skip("this system lets nobody be PID 1 of a namespace")
+
+
+def only_child(parent: int) -> int:
+    return int(Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8"))
+
+
+async def contained(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *IN_A_CONTAINER, sys.executable, *arguments, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT
+    )
+
+
+@pytest.mark.usefixtures("container")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_does_so_as_pid_1_of_a_container(importing: Sequence[str], number: signal.Signals):
+    async with started(*importing, start=contained) as service:
+        await service.logged("importing")
+        os.kill(only_child(service.process.pid), number)
+        assert await service.exit_status() == 128 + number
+        assert service.plain == []
 
 
 async def test_sigterm_while_starting_or_idle_is_exit_0():

@@ -3,6 +3,7 @@
 import asyncio
 import struct
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -16,11 +17,12 @@ from hyperframe.frame import (
 )
 
 from twinport.rest.hypercorn import HypercornServer
+from twinport.rest.settings import HttpLimits
 
 from support.wire import GET, TIMEOUT_S, H2Wire, Port, Wire, healthy, serving
 
 SHORT = {"header_time": "500ms", "send_time": "500ms", "idle_time": "500ms"}
-FEW = {"connections": 30, "streams": 20, "header_size": "16KiB"}
+FEW: dict[str, Any] = {"connections": 30, "streams": 20, "header_size": "16KiB"}
 LARGEST_WINDOW = 2**31 - 1
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR = 0, 1, 2  # RFC 9113, 7
 REFUSED, CANCEL, CALM_DOWN = 7, 8, 11
@@ -500,6 +502,24 @@ async def test_a_bad_path_is_refused_and_harms_no_sibling(port: Port) -> None:
         assert (await wire.answer(wire.request(b"/\xff"))).status == 400
         port.probe.release.set()
         assert (await wire.answer(sibling)).body == b"held"
+
+
+async def test_bad_paths_leave_their_connection_room_for_a_request(patient: Port) -> None:
+    async with H2Wire.open(patient.number) as wire:
+        wire.begin()
+        for _ in range(2 * HttpLimits().streams):
+            assert (await wire.answer(wire.request(b"/\xff"))).status == 400
+        assert (await wire.answer(wire.request())).status == 200
+
+
+async def test_bad_paths_leave_the_port_room_for_a_client(port: Port) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(FEW["connections"]):
+            wire = await stack.enter_async_context(H2Wire.open(port.number))
+            wire.begin()
+            wire.request(b"/\xff")
+        await port.nothing_is_left()
+        await healthy(port.number)
 
 
 MALFORMED = [  # RFC 9113, 8.2 and 8.3

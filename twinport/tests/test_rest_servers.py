@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +26,7 @@ ENOUGH = 50  # requests of 100 ms one after the other
 OURS = [HypercornServer, UvicornServer]  # whose edge is ours
 LARGE_HEAD = GET[:-2] + b"x: " + b"y" * 17000 + b"\r\n\r\n"
 HOLD = b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n"
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "header_size": "16KiB",
     "header_time": "500ms",
     "send_time": "500ms",
@@ -168,9 +169,10 @@ async def test_nothing_is_left_of_a_client_that_leaves_in_the_midst_of_an_answer
     await port.nothing_is_left()
 
 
-async def test_a_reader_that_does_not_read_is_cut(port: Port) -> None:
+@pytest.mark.parametrize("ahead", [b"", GET])
+async def test_a_reader_that_does_not_read_is_cut(port: Port, ahead: bytes) -> None:
     async with Wire.open(port.number) as wire:
-        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n", ahead)
         await port.probe.has_begun()
         await port.nothing_is_left()
 
@@ -245,6 +247,42 @@ async def test_a_large_head_is_refused(port: Port, size: int) -> None:
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n"
+
+REFUSED = [
+    b"\x16\x03\x01\x02\x00\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: soon\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: x\r\n\r\n",
+    LARGE_HEAD,
+    CHUNKED + b"no size\r\n",
+    b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n",
+    b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nx",
+    b"GET /early HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET /unfinished HTTP/1.1\r\nhost: a\r\n\r\n",
+]
+ALONE_AND_NOT = [*REFUSED, *(refused + GET for refused in REFUSED)]
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_a_request_that_is_refused_ends_and_gives_its_place_to_another(
+    kind: Any, quiet: None
+) -> None:
+    async with serving(kind, **LIMITS | {"connections": len(ALONE_AND_NOT)}) as port:
+        for _ in range(2):  # each time all places are taken
+            assert await those_without_an_answer(port) == []
+        await port.nothing_is_left()
+
+
+async def those_without_an_answer(port: Port) -> list[bytes]:
+    """Send all at once and return what is not answered, or whose connection is not closed."""
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(Wire.open(port.number)) for _ in ALONE_AND_NOT]
+        for wire, refused in zip(wires, ALONE_AND_NOT, strict=True):
+            wire.send(refused)
+        answers = await asyncio.gather(*(wire.closed() for wire in wires), return_exceptions=True)
+    pairs = zip(ALONE_AND_NOT, answers, strict=True)
+    return [sent for sent, answer in pairs if not (answer and isinstance(answer, bytes))]
 
 
 @pytest.mark.parametrize("part", [b"x: y\r\n", b"y" * 100], ids=["many", "one"])

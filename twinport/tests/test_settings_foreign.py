@@ -172,7 +172,7 @@ def test_tables_fill_the_types_of_another_package(shop):
     assert (values["orders.redis.port"], values["orders.redis.replicas"]) == (6380, ["a", "b"])
     assert (values["orders.bucket.name"], values["orders.bucket.retries"]) == ("files", 3)
     assert values["orders.broker.topics"] == ["orders"]
-    assert values["orders.redis.password"] == "**********"
+    assert values["orders.redis.password"] == "[redacted]"
 
 
 def test_variables_fill_them_too(shop):

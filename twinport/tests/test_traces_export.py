@@ -94,6 +94,31 @@ def test_otlp_takes_the_spans_too(collector):
     assert b"order-book" in body
 
 
+@pytest.mark.parametrize("exporter", ["zipkin", "otlp"])
+def test_a_backend_gets_no_cookie_back(collector, exporter):
+    endpoint = collector.endpoint if exporter == "zipkin" else collector.otlp_endpoint
+    with tracing(TracesSettings(exporter=exporter, endpoint=endpoint), PRODUCTION):
+        for count in (1, 2):
+            make_spans(1)
+            collector.wait_for(lambda spans, count=count: len(spans + collector.bodies) >= count)
+    assert [head["cookie"] for head in collector.heads] == [None] * 2
+
+
+@pytest.mark.parametrize(("user", "said"), [("", "Bearer own"), ("user:pw@", "Basic dXNlcjpwdw==")])
+def test_a_backend_hears_who_sends_as_the_settings_say_it(
+    collector, user, said, tmp_path, monkeypatch
+):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login eve password pw\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer own")
+    endpoint = collector.otlp_endpoint.replace("//", f"//{user}")
+    with tracing(TracesSettings(exporter="otlp", endpoint=endpoint), PRODUCTION):
+        make_spans(1)
+        collector.wait_for_any()
+    assert [head["authorization"] for head in collector.heads] == [said]
+
+
 def test_a_backend_that_comes_back_gets_what_was_kept_for_it(collector, lines):
     collector.stop()
     with traced_by(collector):

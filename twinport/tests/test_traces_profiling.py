@@ -7,14 +7,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from loguru import logger
 
 from twinport.errors import FailedPreconditionError
+from twinport.lifecycle import hearing
 from twinport.traces.profiling import (
+    log_stacks_apart,
     profile,
-    stacks_on_signal,
     watching,
 )
 
@@ -89,7 +91,8 @@ async def test_a_signal_logs_where_each_task_and_thread_is(lines):
     waiting = asyncio.Event()
     task = asyncio.create_task(middle(waiting), name="some-work")
     await asyncio.sleep(0)
-    with stacks_on_signal(asyncio.get_running_loop()):
+    with hearing() as signals:
+        signals.on(signal.SIGUSR1, partial(log_stacks_apart, asyncio.get_running_loop()))
         os.kill(os.getpid(), signal.SIGUSR1)
         assert await asyncio.to_thread(lines.came.wait, 5)
     (line,) = lines
@@ -101,7 +104,8 @@ async def test_a_signal_logs_where_each_task_and_thread_is(lines):
 
 
 async def test_a_signal_works_while_something_blocks_the_loop(lines):
-    with stacks_on_signal(asyncio.get_running_loop()):
+    with hearing() as signals:
+        signals.on(signal.SIGUSR1, partial(log_stacks_apart, asyncio.get_running_loop()))
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
         spin_until(lines.came.is_set)
     assert "in spin_until" in lines[0]

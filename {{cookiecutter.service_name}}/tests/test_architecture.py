@@ -74,7 +74,7 @@ def test_a_layer_does_not_reach_across(files, own, foreign):
 DEFINES = (
     ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign
 )
-GUARDS = {"TYPE_CHECKING", "__name__ == '__main__'"}
+GUARDS = {"TYPE_CHECKING", "__name__ == '__main__'", "is_program()"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))

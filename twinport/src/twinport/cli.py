@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import FatalError, SettingsError
+from .redact import usual
 from .settings import Loaded, SettingsRoot, Sources, load
 from .settings.reference import reference
 from .settings.schema import schema_of_one_file
@@ -58,7 +59,7 @@ def main(
     except SettingsError as error:
         return _fail(2, *error.mistakes)
     except FatalError as error:
-        return _fail(1, f"{invocation.sources.program}: {error}")
+        return _fail(1, f"{invocation.sources.program}: {usual().text(str(error))}")
     except BrokenPipeError:  # `config reference | head`: nobody wants the rest
         _forget_output()
         return 0

@@ -1,7 +1,14 @@
 """The one error table: every error that leaves the service, with its status in both worlds."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import ClassVar, NamedTuple
+
+MOST_VIOLATIONS = 50
+LONGEST_DETAIL, LONGEST_NAME, LONGEST_DESCRIPTION = 1000, 800, 1000  # bytes, as JSON
+LARGEST_CHARACTER = 6  # bytes: \\u001f
+ALL_VIOLATIONS = 3500  # bytes; clients of gRPC take 8 KiB of metadata, and a third of it is base64
 
 
 class FieldViolation(NamedTuple):
@@ -12,14 +19,17 @@ class FieldViolation(NamedTuple):
 
 
 class ServiceError(Exception):
-    """A caller may read the text; `code` is from google/rpc/code.proto, `status` is HTTP's."""
+    """A caller may read the text; `code` is from google/rpc/code.proto, `status` is HTTP's.
+
+    What is too long is cut, and so are `fields`: an answer is never as large as its request may be.
+    """
 
     code: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500
 
     def __init__(self, detail: str = "", *, fields: Sequence[FieldViolation] = ()) -> None:
-        super().__init__(detail)
-        self.fields = tuple(fields)
+        super().__init__(shortened(detail))
+        self.fields = tuple(_bounded(fields))
 
 
 class InvalidArgumentError(ServiceError):
@@ -125,3 +135,28 @@ class SettingsError(Exception):
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
+
+
+def shortened(text: str, most: int = LONGEST_DETAIL) -> str:
+    """Return the beginning of `text` that has at most `most` bytes as JSON."""
+    if len(text) * LARGEST_CHARACTER <= most:
+        return text
+    kept = text[:most]
+    while (size := _size(kept)) > most:
+        kept = kept[: len(kept) * most // size]
+    return kept
+
+
+def _bounded(fields: Iterable[FieldViolation]) -> Iterator[FieldViolation]:
+    left = ALL_VIOLATIONS
+    for field, description in islice(fields, MOST_VIOLATIONS):
+        name = shortened(field, LONGEST_NAME)
+        rule = shortened(description, LONGEST_DESCRIPTION)
+        left -= _size(name) + _size(rule)
+        if left < 0:
+            return
+        yield FieldViolation(name, rule)
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -25,13 +26,14 @@ IDS = {
 class Collector:
     """Takes `POST /api/v2/spans` of Zipkin's API v2 (zipkin2-api.yaml) and `/v1/traces` of OTLP.
 
-    `spans` are Zipkin's, in the order of arrival; `bodies` are those of OTLP. `status` is what it
-    answers, `holds` makes it accept and never answer.
+    `spans` are Zipkin's, in the order of arrival; `bodies` are those of OTLP, `heads` of both.
+    `status` is what it answers, with a cookie; `holds` makes it accept and never answer.
     """
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.bodies: list[bytes] = []
+        self.heads: list[Message] = []
         self.mistakes: list[str] = []
         self.status = 202
         self._arrived = threading.Condition()
@@ -190,9 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.collector.heads.append(self.headers)
         status = self.server.collector.take(self.path, body)
         self.send_response(status)
         self.send_header("content-length", "0")
+        self.send_header("set-cookie", "a=b; Path=/")
         self.end_headers()
 
     def log_message(self, *args: object) -> None:

@@ -1,6 +1,8 @@
 """A service with one fault, as a program: python faulty.py FAULT run --set ..."""
 
 import asyncio
+import hashlib
+import re
 import sys
 import threading
 import time
@@ -68,6 +70,31 @@ async def blocks_at_the_end(service: Service) -> None:
 
 async def blocks_the_loop(service: Service) -> None:
     asyncio.get_running_loop().call_later(1, time.sleep, 1)
+
+
+def asleep() -> None:
+    time.sleep(600)
+
+
+async def sleeps_in_a_call(service: Service) -> None:
+    @service.rest.get("/fault")
+    async def fault() -> None:
+        logger.info("sleeping")
+        asleep()
+
+
+async def computes_in_a_call(service: Service) -> None:
+    @service.rest.get("/fault")
+    async def fault() -> None:
+        logger.info("computing")
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)  # minutes in which no signal is looked at
+
+
+async def matches_in_a_call(service: Service) -> None:
+    @service.rest.get("/fault")
+    async def fault() -> None:
+        logger.info("matching")
+        re.match("(a+)+$", "a" * 99 + "b")  # years in which no thread runs
 
 
 async def closes_badly(service: Service) -> None:

@@ -58,12 +58,17 @@ def good_claims(**changed: Any) -> dict[str, Any]:
 
 
 class KeyServer:
-    """Shows the keys of an issuer by HTTP; closed, it is away."""
+    """Shows the keys of an issuer by HTTP, with a cookie; closed, it is away."""
 
     def __init__(self, issuer: Issuer) -> None:
-        self.issuer, self.fetches, self.port = issuer, 0, 0
+        self.issuer, self.port = issuer, 0
+        self.heads: list[bytes] = []  # of the requests
         self.go_on = asyncio.Event()
         self.go_on.set()
+
+    @property
+    def fetches(self) -> int:
+        return len(self.heads)
 
     @property
     def url(self) -> str:
@@ -77,11 +82,11 @@ class KeyServer:
             yield
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        self.fetches += 1
+        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
         await self.go_on.wait()
         body = json.dumps(self.issuer.jwks).encode()
-        head = f"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        fields = ("connection: close", f"content-length: {len(body)}", "set-cookie: a=b; Path=/")
+        head = "\r\n".join(("HTTP/1.1 200 OK", *fields, "", ""))
         writer.write(head.encode() + body)
         await writer.drain()
         writer.close()

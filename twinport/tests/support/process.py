@@ -66,6 +66,13 @@ class Service:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
+    async def terminate_again(self) -> None:
+        """Send SIGTERM until it is a second wish, and not the first one told again."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while not self._found("SIGTERM again"):
+                self.terminate()
+                await asyncio.sleep(0.05)
+
     def _found(self, message: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["message"].startswith(message)]
 

@@ -22,8 +22,9 @@ class Auth:
     def __init__(self, settings: AuthSettings) -> None:
         self._settings, self._access = settings, Access()
         self._method = method(settings)
-        self._guard = Guard(self._method.authenticate) if self._method else None
-        self.rpc = rpc.RpcGuard(self._guard, self._access, settings) if self._guard else None
+        guard = Guard(self._method.authenticate) if self._method else None
+        self.rest = rest.RestGuard(guard, self._access, settings) if guard else None
+        self.rpc = rpc.RpcGuard(guard, self._access, settings) if guard else None
 
     @property
     def is_on(self) -> bool:
@@ -49,10 +50,9 @@ class Auth:
         """Guard all routes of `api`, now that each is there; raises StartupError."""
         both = list(rest.operations(api)), list(rpc.operations(methods))
         self._access.check(*both)
-        if self._guard is None:
+        if self.rest is None:
             return
-        routes = rest.guarded_routes(api, self._settings, self._access)
-        rest.protect(api, routes, self._guard)
+        routes = self.rest.protect(api)
         api.add_security = partial(add_security, routes=routes, settings=self._settings)
         if closed := self._access.unsaid(name for operations in both for name, _ in operations):
             logger.warning("closed, as app.py does not say what they need: {}", ", ".join(closed))

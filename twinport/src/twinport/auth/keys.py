@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ class KeyUrl:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Be ready to fetch; whether the issuer is there, the first load tells."""
-        async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as self._http:
+        none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S, cookies=none) as self._http:
             yield
 
     async def __call__(self) -> Sequence[Key]:

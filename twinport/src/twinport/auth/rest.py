@@ -1,15 +1,15 @@
 """The guard in front of the routes, inside of everything else that the framework does."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
-from fastapi import FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import current
+from ..rest.api import Api
 from ..rest.listening import CLIENT_CERTIFICATE
 from .access import Access
 from .guard import Credentials, Guard
@@ -27,44 +27,47 @@ class GuardedRoute(NamedTuple):
     needs: Needs | None
 
 
-def guarded_routes(api: FastAPI, settings: AuthSettings, access: Access) -> list[GuardedRoute]:
-    """Return every route in the order in which the framework looks for one."""
-    urls = _descriptions(api)
-    readers = PUBLIC if settings.descriptions == "public" else needs()
-    return [
-        GuardedRoute(route, readers if route.path in urls else access.of(route.name or ""))
-        for route in iter_route_contexts(api.routes)
-    ]
+def operations(api: Api) -> Iterator[tuple[str, Hashable]]:
+    """Yield the name of each route but those of descriptions, and what it runs."""
+    for route in iter_route_contexts(api.operations):
+        yield route.name or "", route.endpoint or id(route.original_route)
 
 
-def operations(api: FastAPI) -> Iterator[tuple[str, object]]:
-    """Yield the name of each route but those of descriptions, and the function that it runs."""
-    for route in iter_route_contexts(api.routes):
-        if route.path not in _descriptions(api):
-            yield route.name or "", route.endpoint
+class RestGuard:
+    """Asks `guard` about each request, after all middleware and before any route sees it.
 
+    It is a layer of our own stack, so no name of the framework's decides whether it is asked; and
+    until it knows the routes, there are none.
+    """
 
-def protect(api: FastAPI, routes: list[GuardedRoute], guard: Guard) -> None:
-    """Ask `guard` about each request, after all middleware and before any route sees it."""
-    router = api.router
-    router.middleware_stack = _Guarded(router.middleware_stack, routes, guard)
+    def __init__(self, guard: Guard, access: Access, settings: AuthSettings) -> None:
+        self._guard, self._access = guard, access
+        self._readers = PUBLIC if settings.descriptions == "public" else needs()
+        self._routes: Sequence[GuardedRoute] = ()
 
+    def protect(self, api: Api) -> Sequence[GuardedRoute]:
+        """Take every route of `api`, in the order in which the framework looks for one."""
+        self._routes = [
+            *(
+                GuardedRoute(route, self._access.of(route.name or ""))
+                for route in iter_route_contexts(api.operations)
+            ),
+            *(GuardedRoute(route, self._readers) for route in iter_route_contexts(api.pages)),
+        ]
+        return self._routes
 
-def _descriptions(api: FastAPI) -> set[str | None]:
-    return {api.openapi_url, api.docs_url, api.redoc_url, api.swagger_ui_oauth2_redirect_url}
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """Return `app`, the routes, with the guard in front."""
 
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+                return
+            if scope["type"] == "http":
+                await self._admit(scope)
+            await app(scope, receive, send)
 
-class _Guarded:
-    def __init__(self, app: ASGIApp, routes: list[GuardedRoute], guard: Guard) -> None:
-        self._app, self._routes, self._guard = app, routes, guard
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-            return
-        if scope["type"] == "http":
-            await self._admit(scope)
-        await self._app(scope, receive, send)
+        return answer
 
     async def _admit(self, scope: Scope) -> None:
         call = current.get()

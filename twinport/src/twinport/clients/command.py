@@ -15,7 +15,7 @@ from loguru import logger
 from opentelemetry import trace
 
 from ..cli import Command, Invocation
-from ..errors import FatalError, ServiceError, SettingsError
+from ..errors import FatalError, ServiceError, SettingsError, shortened
 from ..traces import Tracing, span, tracing
 from .method import Method, find
 from .settings import ClientSettings, ClientTls
@@ -125,7 +125,8 @@ def _requests(method: Method, text: str) -> list[Message]:
     try:
         return method.requests(text)
     except (json_format.ParseError, ValueError, RecursionError) as error:
-        raise SettingsError([f"JSON: {' '.join(str(error).split())}"]) from error
+        said = shortened(" ".join(str(error).split()))
+        raise SettingsError([f"JSON: {said}"]) from error
 
 
 def _pair(text: str) -> tuple[str, str | bytes]:

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from http.cookiejar import CookieJar
+from typing import Any, NoReturn
 
 import httpx
 import stamina
@@ -24,6 +25,10 @@ from .tls import section
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 AWAY = frozenset({502, 503, 504})
 SMALLEST_MS, LARGEST_MS = 1, 99_999_999  # what fits into grpc-timeout
+FOR_EVERYBODY = (
+    "a client is shared by all calls of the service, whoever they are for: give a cookie to one"
+    ' call, as in headers={"cookie": "name=value"}'
+)
 
 
 def open_http(outgoing: Outgoing) -> httpx.AsyncClient:
@@ -45,13 +50,25 @@ class HttpClient(httpx.AsyncClient):
             transport=CountingTransport(_transport(outgoing)),
             timeout=None,  # ours is for the whole call
             trust_env=False,
+            cookies=_NoCookies(),
         )
         self._outgoing = outgoing
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """None; what an answer sets is in the `cookies` of that answer."""
+        return super().cookies
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> NoReturn:
+        raise TypeError(FOR_EVERYBODY)
 
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
     ) -> httpx.Response:
+        request = _copy(request)
         call = self._open(request, is_stream=stream)
+        options["auth"] = self._auth_of(request, options.get("auth", httpx.USE_CLIENT_DEFAULT))
         in_time = partial(_bounded, call, asyncio.get_running_loop().time() + call.timeout_s)
         with ExitStack() as ending:
             ending.enter_context(self._outgoing.observed(call))
@@ -72,6 +89,11 @@ class HttpClient(httpx.AsyncClient):
         request.headers["grpc-timeout"] = f"{milliseconds}m"
         request.extensions = {**request.extensions, CALL: call, "timeout": {}}
         return call
+
+    def _auth_of(self, request: httpx.Request, given: Any) -> Any:
+        """Return `given`, or what keeps the user of a URL off a call that says who makes it."""
+        says_so = "authorization" in request.headers and self.auth is None
+        return httpx.Auth() if says_so and given in (None, httpx.USE_CLIENT_DEFAULT) else given
 
     async def _attempts(self, request: httpx.Request, **options: Any) -> httpx.Response:
         retries = self._outgoing.settings.retries
@@ -101,6 +123,30 @@ class HttpClient(httpx.AsyncClient):
             problem = read_problem(await response.aread())
             call.code = code_in(problem, call.code)
             raise from_problem(problem, call.code, self._outgoing.name)
+
+
+class _NoCookies(CookieJar):
+    """Stays empty: what it kept of an answer to one user would go out for the next one."""
+
+    def extract_cookies(self, *_: object) -> None:
+        """Leave them in the answer."""
+
+    def set_cookie(self, _: object) -> NoReturn:
+        raise TypeError(FOR_EVERYBODY)
+
+
+def _copy(request: httpx.Request) -> httpx.Request:
+    """Return what is sent, to which headers are added: who made `request` may send it again."""
+    copy = httpx.Request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=request.stream,
+        extensions=request.extensions,
+    )
+    if isinstance(copy.stream, httpx.ByteStream):
+        copy.read()
+    return copy
 
 
 @asynccontextmanager

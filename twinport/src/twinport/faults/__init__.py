@@ -11,7 +11,7 @@ from .problem import (
     problems,
     refusal,
 )
-from .public import public
+from .public import public, without_secrets
 from .status import details, number_of
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "problems",
     "public",
     "refusal",
+    "without_secrets",
 ]

@@ -12,8 +12,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from ..calls.call import current
-from ..errors import OverloadedError, ServiceError, UnauthenticatedError
-from .public import public
+from ..errors import OverloadedError, ServiceError, UnauthenticatedError, shortened
+from ..redact import usual
+from .public import public, without_secrets
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -96,14 +97,16 @@ def problem(error: ServiceError) -> JSONResponse:
     headers = {"retry-after": str(RETRY_AFTER_S)} if isinstance(error, OverloadedError) else {}
     if isinstance(error, UnauthenticatedError):
         headers["www-authenticate"] = error.challenge
-    wrong = [WrongField(**field._asdict()) for field in error.fields]
-    return _response(error.status, error.code, str(error), wrong, headers)
+    detail, fields = without_secrets(error)
+    wrong = [WrongField(**field._asdict()) for field in fields]
+    return _response(error.status, error.code, detail, wrong, headers)
 
 
 def refusal(error: HTTPException) -> JSONResponse:
     """Return the answer that says what the framework, or a fence around it, does not take."""
     code = code_of(error.status_code)
-    return _response(error.status_code, code, error.detail, headers=error.headers)
+    detail = shortened(usual().text(error.detail))
+    return _response(error.status_code, code, detail, headers=error.headers)
 
 
 def _response(

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 
 from ..errors import FieldViolation, InternalError, InvalidArgumentError, ServiceError
+from ..redact import usual
 
 
 def public(error: BaseException) -> ServiceError:
@@ -16,6 +17,14 @@ def public(error: BaseException) -> ServiceError:
     if isinstance(error, RequestValidationError):
         return InvalidArgumentError("the request is not valid", fields=_violations(error.errors()))
     return InternalError("internal error")
+
+
+def without_secrets(error: ServiceError) -> tuple[str, list[FieldViolation]]:
+    """Return text and fields of `error` for a caller; what they were made of may hold a secret."""
+    masked = usual().text
+    return masked(str(error)), [
+        FieldViolation(field.field, masked(field.description)) for field in error.fields
+    ]
 
 
 def _single(error: BaseException) -> BaseException:

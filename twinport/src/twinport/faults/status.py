@@ -9,6 +9,7 @@ from google.rpc.status_pb2 import Status
 from ..calls.call import Call
 from ..errors import OverloadedError, ServiceError
 from .problem import RETRY_AFTER_S
+from .public import without_secrets
 
 BINARY_STATUS = "grpc-status-details-bin"
 
@@ -25,15 +26,16 @@ def details(error: ServiceError, call: Call, domain: str) -> bytes:
         ErrorInfo(reason=error.code, domain=domain),
         RequestInfo(request_id=call.request_id, serving_data=call.trace_id),
     ]
-    if error.fields:
-        violations = [BadRequest.FieldViolation(**field._asdict()) for field in error.fields]
+    detail, fields = without_secrets(error)
+    if fields:
+        violations = [BadRequest.FieldViolation(**field._asdict()) for field in fields]
         parts.append(BadRequest(field_violations=violations))
     if isinstance(error, OverloadedError):
         retry = RetryInfo()
         retry.retry_delay.FromSeconds(RETRY_AFTER_S)
         parts.append(retry)
     packed = [_packed(part) for part in parts]
-    status = Status(code=number_of(error.code), message=str(error), details=packed)
+    status = Status(code=number_of(error.code), message=detail, details=packed)
     serialised: bytes = status.SerializeToString()
     return serialised
 

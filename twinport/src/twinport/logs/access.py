@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..calls.call import Call
+from ..redact import Redactor
 from .ecs import quoted, stamp
 from .line import Line
-from .redact import Redactor
 
 LOGGER = "access"
 MOST_KEPT = 1024  # of what is remembered
@@ -54,12 +54,13 @@ class Access:
         self._masked, self._common = redactor.text, common
         remember = lru_cache(maxsize=MOST_KEPT)
         self._kept_http_part = remember(self._http_part)
+        self._kept_grpc_part = remember(self._grpc_part)
         self._kept_caller = remember(self._caller)
 
     def part_of(self, call: Call) -> Part:
         """Return what `call` has in common with others; ERROR is for what is to be mended."""
         if call.transport == "grpc":
-            return _grpc_part(call.method, call.code)
+            return self._kept_grpc_part(call.method, call.code)
         make = self._kept_http_part if len(call.path) <= LONGEST_KEPT else self._http_part
         return make(call.method, call.path, call.route, call.status, call.code)
 
@@ -82,7 +83,7 @@ class Access:
 
     def _http_part(self, method: str, path: str, route: str | None, status: int, code: str) -> Part:
         """Return what depends on nothing else; the same calls come often."""
-        path = self._masked(path)
+        method, path = self._masked(method), self._masked(path)
         action = f"{method} {route}" if route else method
         fields = (
             f'"event.action":{quoted(action)},"network.protocol":"http"'
@@ -90,6 +91,16 @@ class Access:
             f',"http.response.status_code":{status},"url.path":{quoted(path)}'
         )
         return _part(f"{method} {path} {status}", code, fields)
+
+    def _grpc_part(self, method: str, code: str) -> Part:
+        """Return what depends on nothing else; there are few methods."""
+        method = self._masked(method)
+        name = quoted(method)
+        fields = (
+            f'"event.action":{name},"network.protocol":"grpc"'
+            f',"rpc.system.name":"grpc","rpc.method":{name},"rpc.response.status_code":"{code}"'
+        )
+        return _part(f"{method} {code}", code, fields)
 
     def _caller(self, peer: str, user_agent: str | None) -> str:
         """Return who called; there are fewer connections than calls."""
@@ -107,18 +118,6 @@ def line_of(call: Call, part: Part) -> Line:
     line = Line(ended_ns / 1e9, part.level, part.level_no, LOGGER, part.message)
     line.fields = {"event.duration": call.duration_ns, "trace.id": call.trace_id}
     return line
-
-
-@lru_cache(maxsize=MOST_KEPT)
-def _grpc_part(method: str, code: str) -> Part:
-    """Return what depends on nothing else; there are few methods."""
-    name = quoted(method)
-    message = f"{method} {code}"
-    fields = (
-        f'"event.action":{name},"network.protocol":"grpc"'
-        f',"rpc.system.name":"grpc","rpc.method":{name},"rpc.response.status_code":"{code}"'
-    )
-    return _part(message, code, fields)
 
 
 def _part(message: str, code: str, more: str) -> Part:

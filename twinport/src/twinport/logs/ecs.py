@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from ..redact import written
 from ..settings import Identity
 from .line import Line
 
@@ -88,11 +89,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_plain(str(key)): _plain(item) for key, item in value.items()}
     return written(value).encode("utf-8", "backslashreplace").decode()
-
-
-def written(value: object) -> str:
-    """Return the value as text; never raises."""
-    try:
-        return str(value)
-    except Exception as error:  # whose __str__ is broken still has a line
-        return f"<{type(value).__name__}: {type(error).__name__} in __str__>"

@@ -20,7 +20,6 @@ from .hook import HookedSink
 from .kinds import ConsoleSink, FileSink, HookSink, Sink as SinkSettings
 from .levels import Levels
 from .logs import Logs
-from .redact import Redactor
 from .reporter import Reporter
 from .settings import LogsSettings
 from .sink import Sink
@@ -38,7 +37,7 @@ def logging_to(settings: LogsSettings, identity: Identity) -> Iterator[Logs]:
     with ExitStack() as stack:
         stack.callback(levels.close)
         sinks = _opened(settings, alarm, stack)
-        logs = Logs(levels, sinks, Redactor(settings.redact), ecs.common(identity))
+        logs = Logs(levels, sinks, settings.redact.redactor(), ecs.common(identity))
         reporter = Reporter(sinks, alarm, logs.emit)
         stack.callback(reporter.close)
         stack.callback(reporter.say)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from ..calls.call import Call, current
-from . import access, ecs
+from ..redact import Redactor, written
+from . import access
 from .background import SinkThread, remaining
 from .kinds import Level
 from .levels import Levels
 from .line import Line, origin
-from .redact import Redactor
 from .settings import LogsSettings
 from .sink import Sink
 from .uncaught import loop_handler
@@ -77,7 +77,7 @@ class Logs:
         line.common, line.fields = self._common, {**line.fields, **_ids(redactor)}
         if line.error is not None:
             line.fields["error.type"] = type(line.error).__name__
-            line.fields["error.message"] = redactor.text(ecs.written(line.error))
+            line.fields["error.message"] = redactor.text(written(line.error))
             line.stack = redactor.text("".join(traceback.format_exception(line.error)))
 
     def passes(self, record: "Record") -> bool:

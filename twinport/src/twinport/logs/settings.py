@@ -6,23 +6,9 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from ..redact import NAMES, Redactor, redactor_of
 from ..settings import Section
 from .kinds import ConsoleSink, Level, Sink
-
-SECRET_KEYS = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "authorization",
-    "cookie",
-    "api_key",
-    "private_key",
-    "access_key",
-    "credential",
-    "session_id",
-)
 
 
 def _console_alone() -> dict[str, Sink]:
@@ -30,12 +16,17 @@ def _console_alone() -> dict[str, Sink]:
 
 
 class RedactSettings(Section):
-    """What is masked in every line, besides tokens and card numbers."""
+    """What is masked, besides tokens, private keys, users in URLs and card numbers."""
 
-    keys: tuple[str, ...] = SECRET_KEYS
-    """Values whose key contains one of these are masked; case and `-` or `_` do not matter."""
+    keys: tuple[str, ...] = NAMES
+    """Values whose key contains one of these are masked; case and `-` or `_` do not matter. The
+    short ones of the default have to be the last word of the key: `pin` is not in `shipping`."""
     patterns: tuple[str, ...] = ()
     """Regular expressions; what they match is masked, too."""
+
+    def redactor(self) -> Redactor:
+        """Return what masks that."""
+        return redactor_of(self.keys, self.patterns)
 
     @field_validator("patterns")
     @classmethod

@@ -29,7 +29,7 @@ class Gatekeeper:
     def _ask_for_token(self, request: Request, token: bytes) -> None:
         scheme, _, sent = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            raise UnauthenticatedError("send management.token as Authorization: Bearer")
+            raise UnauthenticatedError("send management.token as a bearer token")
         if not compare_digest(sent.strip().encode(), token):
             raise UnauthenticatedError("that is not management.token")
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from ..logs.kinds import Level
+from ..redact import usual
 from ..settings import Duration
 from ..validation import parsed
 
@@ -45,8 +46,8 @@ class Change(BaseModel):
 
 def shown(loggers: Loggers) -> JSONResponse:
     """Return the answer that lists every logger with a level of its own."""
-    levels = {name or ROOT: level for name, level in sorted(loggers.levels().items())}
-    return JSONResponse({"loggers": levels})
+    masked, levels = usual().text, sorted(loggers.levels().items())
+    return JSONResponse({"loggers": {masked(name) or ROOT: level for name, level in levels}})
 
 
 async def changed(loggers: Loggers, request: Request) -> JSONResponse:

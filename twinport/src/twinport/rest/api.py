@@ -1,18 +1,22 @@
 """The FastAPI application that features add their routes to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.client import METHOD_NOT_ALLOWED
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi._compat import ModelField
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from pydantic import ValidationError
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from .. import faults
 from ..errors import StartupError
 from ..settings import Identity
+from ..validation import Step, first_mistakes, validator
 from .innermost import Innermost
 from .methods import answer_other_method, heads_as_gets
 
@@ -27,21 +31,29 @@ FRAMEWORK_ERROR = "422"  # what FastAPI documents for a request that we answer w
 UNFORESEEN = (Exception, HTTPStatus.INTERNAL_SERVER_ERROR)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
+Layer = Callable[[ASGIApp], ASGIApp]
+
 
 class Api(FastAPI):
     """An application that answers every error as a problem and documents it so.
 
-    `add_security` completes the document if callers have to say who they are.
+    `guard` is the layer next to the routes, within all others. `add_security` completes the
+    document if callers have to say who they are.
     """
 
+    guard: Layer | None = None
     add_security: Callable[[dict[str, Any]], None] | None = None
+    operations: Sequence[BaseRoute] = ()
+    pages: Sequence[BaseRoute] = ()
 
     def setup(self) -> None:
         """Leave out the pages about the routes: they come last, as routes are tried in order."""
 
     def add_pages(self) -> None:
         """Add the pages about the routes, when all of these are there."""
+        self.operations = tuple(self.routes)
         super().setup()
+        self.pages = tuple(self.routes[len(self.operations) :])
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
         """Add the routes of `router`, as they are if there is nothing to add to them.
@@ -66,7 +78,8 @@ class Api(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the layers around the routes, but for those whose work the edge does."""
-        app: ASGIApp = Innermost(self.router, self.exception_handlers)
+        routes: ASGIApp = self.router if self.guard is None else self.guard(self.router)
+        app: ASGIApp = Innermost(routes, self.exception_handlers)
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
@@ -81,14 +94,28 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def create_api(identity: Identity) -> Api:
+def create_api(identity: Identity, guard: Layer | None) -> Api:
     """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
     options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
     api = Api(title=identity.name, version=identity.version, **options)
+    api.guard = guard
+    field: Any = ModelField
+    field.validate = _validated
     faults.install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     api.add_middleware(heads_as_gets)
     return api
+
+
+def _validated(
+    field: ModelField, value: Any, _: object = None, *, loc: tuple[Step, ...] = ()
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Validate as FastAPI's method does, which makes objects of all mistakes, however many."""
+    try:
+        right = validator(field._type_adapter).validate_python(value, from_attributes=True)
+    except ValidationError as error:
+        return None, [{**each, "loc": (*loc, *each["loc"])} for each in first_mistakes(error)]
+    return right, []
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._old_at = now + age_s(limits)
         self._old = self._discarding = self._may_be_large = False
         self._head_bytes = 0
+        self._under_way: RequestResponseCycle | None = None
         self._progress = Progress(limits.send_time.total_seconds())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,8 +56,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        super().connection_lost(exc)
         self._connections.leave(self)
+        self._disconnect()
+        super().connection_lost(exc)
 
     def retire(self) -> None:
         """Take no more requests; close as soon as those under way are answered."""
@@ -134,12 +136,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _gives_up_answer(self) -> bool:
         """End a call under way as if its client had gone; return whether its answer has begun."""
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
-            return False
-        cycle.disconnected = True
-        cycle.message_event.set()
-        return cycle.response_started
+        cycle = self._disconnect()
+        return cycle is not None and cycle.response_started
 
     def _discard(self) -> None:
         """Send no more, but let the client finish: closing at once would destroy the answer."""
@@ -148,5 +146,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
+    def _disconnect(self) -> RequestResponseCycle | None:
+        """Tell the call under way, if any, that its client has gone; uvicorn tells the last one."""
+        cycle = self._under_way
+        if cycle is None or cycle.response_complete:
+            return None
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return cycle
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle
         start(app, cycle, self._connections)

@@ -15,7 +15,7 @@ from ..calls.alarm import EARLY_S
 from ..calls.call import Call, current
 from ..calls.edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError, ServiceError
-from ..faults import details, public
+from ..faults import details, public, without_secrets
 from ..faults.status import BINARY_STATUS
 from .leaving import LEFT
 
@@ -144,7 +144,8 @@ class Conversation:
     async def _refuse(self, error: ServiceError) -> None:
         status = grpc.StatusCode[error.code]
         rich = details(error, self.call, self._parts.domain)
-        await self._context.abort(status, str(error), (*self._ids(), (BINARY_STATUS, rich)))
+        detail, _ = without_secrets(error)
+        await self._context.abort(status, detail, (*self._ids(), (BINARY_STATUS, rich)))
 
     def _ids(self) -> tuple[tuple[str, str], ...]:
         return (TRACE_ID, self.call.trace_id), (REQUEST_ID, self.call.request_id)

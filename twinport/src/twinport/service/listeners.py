@@ -1,10 +1,11 @@
 """The three ports, taken before anything else is opened."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from socket import socket
 from typing import NamedTuple
 
-from ..lifecycle import bind
+from ..lifecycle import bind, kept_from_children
 from ..rpc.server import RpcServer
 from .settings import Settings
 
@@ -24,21 +25,20 @@ class Listeners(NamedTuple):
     management: socket
     ports: Ports
 
-    def close(self) -> None:
-        """Give back the ports, also those that no server has taken over."""
-        self.http.close()
-        self.management.close()
 
+@contextmanager
+def ports_taken(settings: Settings, rpc: RpcServer) -> Iterator[Listeners]:
+    """Take all ports or none, and give them back, taken over by a server or not.
 
-def take_ports(settings: Settings, rpc: RpcServer) -> Listeners:
-    """Take all ports or none; raises StartupError."""
+    Raises StartupError.
+    """
     with ExitStack() as taken:
         http = taken.enter_context(bind("http", settings.http.host, settings.http.port))
         host, port = settings.management.host, settings.management.port
         management = taken.enter_context(bind("management", host, port))
         ports = Ports(_port(http), rpc.bind(), _port(management))
-        taken.pop_all()
-    return Listeners(http, management, ports)
+        taken.enter_context(kept_from_children(ports))
+        yield Listeners(http, management, ports)
 
 
 def _port(bound: socket) -> int:

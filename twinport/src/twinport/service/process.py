@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from loguru import logger
@@ -12,11 +15,12 @@ from ..cli import Command
 from ..clients.bare import bare_clients_traced
 from ..clients.command import call_command
 from ..errors import DiedError, FatalError, StartupError
-from ..lifecycle import LastResort, LifecycleSettings, Stop
+from ..lifecycle import LastResort, LifecycleSettings, Signals, Stop, hearing
 from ..logs import Logs, logging_to
+from ..startup import end_by_signals
 from ..traces import Tracing, tracing
 from ..traces.instrumentations import instrumented
-from ..traces.profiling import stacks_on_signal, watching
+from ..traces.profiling import blocking_stack, log_stacks_apart, watching
 from .files import allow_many_files
 from .loop import loop_factory
 from .reload import Reload
@@ -39,16 +43,18 @@ def main(
 
 def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     """Serve until SIGINT or SIGTERM and return 0; raises StartupError or DiedError."""
+    end_by_signals()
     allow_many_files()
     identity, waits, redact = settings.service, settings.lifecycle, settings.logs.redact
     with (
+        hearing() as signals,
         logging_to(settings.logs, identity) as logs,
         tracing(settings.traces, identity, redact) as spans,
         bare_clients_traced(),
         instrumented(os.environ),
     ):
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            failure = runner.run(_served(settings, build, logs, spans))
+            failure = runner.run(_served(settings, build, logs, spans, signals))
         logs.flush(waits.flush.total_seconds())
     if failure:
         raise DiedError(failure)
@@ -56,20 +62,22 @@ def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
 
 
 async def _served(
-    settings: OwnSettings, build: Build[OwnSettings], logs: Logs, spans: Tracing
+    settings: OwnSettings, build: Build[OwnSettings], logs: Logs, spans: Tracing, signals: Signals
 ) -> str | None:
     loop = asyncio.get_running_loop()
     logs.watch(loop)
     for warning in settings.warnings():
         logger.warning("{}", warning)
-    Reload(settings, logs, spans).on_signal()
+    Reload(settings, logs, spans).on_signal(signals)
+    signals.on(signal.SIGUSR1, partial(log_stacks_apart, loop))
     stop, waits = Stop(), settings.lifecycle
     service = Service(settings, spans, (spans.leave_late_span, logs.access), stop, logs)
-    last_resort = LastResort(settings.service.name, service.still_running)
+    blocked = partial(blocking_stack, loop, threading.get_ident())
+    last_resort = LastResort(settings.service.name, service.still_running, blocked)
     process = _Process(service, stop, last_resort, waits)
     try:
-        with stacks_on_signal(loop):
-            return await process.serve(lambda service: build(service, settings))
+        with signals.leading():
+            return await process.serve(lambda service: build(service, settings), signals)
     finally:
         await spans.close(waits.flush.total_seconds())
 
@@ -85,9 +93,11 @@ class _Process:
         self._main = asyncio.current_task()
         self._is_started = False
 
-    async def serve(self, build: Callable[[Service], Awaitable[None]]) -> str | None:
+    async def serve(
+        self, build: Callable[[Service], Awaitable[None]], signals: Signals
+    ) -> str | None:
         """Serve until asked to stop; return what has failed meanwhile. Raises StartupError."""
-        self._stop.on_signals(self._on_first, self._on_second)
+        self._stop.on_signals(signals, self._arm, self._on_first)
         try:
             await self._serve_until_asked(build)
         except asyncio.CancelledError:
@@ -105,7 +115,7 @@ class _Process:
             logger.bind(**ports._asdict()).info("ready: {}", _listed(ports._asdict()))
             with watching(asyncio.get_running_loop()):
                 await self._stop.asked.wait()
-            self._last_resort.arm(self._waits.last_resort_s)
+            self._arm(is_hurry=False)
         logger.info("stopped")
 
     def _fail(self, error: Exception) -> None:
@@ -114,13 +124,13 @@ class _Process:
             raise StartupError(f"cannot start: {type(error).__name__}, see the log") from error
         self._stop.fail(f"cannot stop in order: {type(error).__name__}, see the log")
 
+    def _arm(self, is_hurry: bool) -> None:
+        waits = self._waits
+        self._last_resort.arm(waits.in_a_hurry_s if is_hurry else waits.last_resort_s)
+
     def _on_first(self) -> None:
-        self._last_resort.arm(self._waits.last_resort_s)
         if not self._is_started and self._main is not None:
             self._main.cancel()
-
-    def _on_second(self) -> None:
-        self._last_resort.arm(self._waits.in_a_hurry_s)
 
 
 def _listed(ports: dict[str, int]) -> str:

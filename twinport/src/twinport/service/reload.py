@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from loguru import logger
 
 from ..errors import SettingsError
+from ..lifecycle import Signals, call_in
 from ..logs import Logs
 from ..settings import changed
 from ..traces import Tracing
@@ -24,9 +25,10 @@ class Reload(Generic[OwnSettings]):
         self._started, self._last = settings, settings
         self._logs, self._spans = logs, spans
 
-    def on_signal(self) -> None:
+    def on_signal(self, signals: Signals) -> None:
         """Follow SIGHUP from now on."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._read_again)
+        loop = asyncio.get_running_loop()
+        signals.on(signal.SIGHUP, lambda: call_in(loop, self._read_again))
 
     def _read_again(self) -> None:
         try:

@@ -30,7 +30,7 @@ from ..rpc.conversation import RpcParts
 from ..rpc.server import RpcServer
 from ..traces import Tracing
 from ..traces.rest import instrument
-from .listeners import Ports, take_ports
+from .listeners import Ports, ports_taken
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Service:
         self._edge = _edge(settings, tracing, observers, self._gate)
         self._auth = Auth(settings.auth)
         parts = RpcParts(self._edge, tracing.opened, settings.service.name, self._auth.rpc)
-        self.rest = create_api(settings.service)
+        self.rest = create_api(settings.service, self._auth.rest)
         self.rpc = RpcServer(settings.grpc, parts, self._health)
         self._resources = AsyncExitStack()
         client_metered = [self._metrics.observe_client] if is_metered else []
@@ -110,8 +110,7 @@ class Service:
     async def running(self, build: Callable[["Service"], Awaitable[None]]) -> AsyncIterator[Ports]:
         """Take the ports, `build`, serve; on the way out drain and close. Raises StartupError."""
         async with AsyncExitStack() as stack:
-            taken = take_ports(self._settings, self.rpc)
-            stack.callback(taken.close)
+            taken = stack.enter_context(ports_taken(self._settings, self.rpc))
             self._metrics.lag.start()
             stack.callback(self._metrics.lag.stop)
             probes = Servers(self._stop)

@@ -12,6 +12,7 @@ from ..lifecycle import LifecycleSettings
 from ..logs import LogsSettings
 from ..management.settings import ManagementSettings
 from ..metrics.settings import MetricsSettings
+from ..redact import NAMES, Redactor, redactor_of
 from ..rest.settings import HttpSettings
 from ..rpc.settings import GrpcSettings
 from ..settings import Identity, SettingsRoot, mistake
@@ -90,6 +91,12 @@ class Settings(SettingsRoot):
                 'auth.mode: is "none", so anybody may call; if that is meant, say auth.allow_none'
             )
         return lines
+
+    def redactor(self) -> Redactor:
+        """Return what masks secrets where these settings are shown: never less than usual."""
+        redact = self.logs.redact
+        names = tuple(dict.fromkeys((*NAMES, *redact.keys)))
+        return redactor_of(names, redact.patterns)
 
     @property
     def _is_at_home(self) -> bool:

@@ -11,6 +11,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ..redact import Redactor, usual
 from .quantities import PortNumber, WrittenDuration, WrittenSize, http_url
 
 Duration = Annotated[timedelta, WrittenDuration]
@@ -61,6 +62,10 @@ class SettingsRoot(BaseSettings, Section):
     def warnings(self) -> Sequence[str]:
         """Return a line for each thing that is allowed, but most likely not meant."""
         return ()
+
+    def redactor(self) -> Redactor:
+        """Return what masks secrets where these settings are shown."""
+        return usual()
 
     @classmethod
     def settings_customise_sources(

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from ..redact import MASK, usual
 from . import masks, shapes
 from .descriptions import descriptions
 from .layers import Layer, TomlFile, said_by
@@ -47,7 +48,7 @@ def wrong_values(
     model: type[BaseModel], layers: Sequence[Layer], error: ValidationError
 ) -> Iterator[str]:
     """Yield a line for each thing that pydantic found, without what was there instead."""
-    hidden = {text for layer in layers for text in masks.secrets(layer.values, model)}
+    hidden = {text for each in layers for text in masks.secrets(each.values, model, usual())}
     is_all_read = not any(layer.problems for layer in layers)
     found: dict[KeyPath, list[str]] = {}  # several of one path: each kind that it may be of says no
     for details in error.errors(include_url=False):
@@ -140,5 +141,5 @@ def _written(found: re.Match[str]) -> str:
 
 def _scrubbed(text: str, hidden: set[str]) -> str:
     for secret in sorted(hidden, key=len, reverse=True):
-        text = text.replace(secret, masks.MASK) if len(secret) >= SHORTEST_SECRET else text
-    return masks.without_url_secrets(text)
+        text = text.replace(secret, MASK) if len(secret) >= SHORTEST_SECRET else text
+    return usual().text(text)

@@ -10,7 +10,8 @@ from .paths import dotted, leaves, quoted
 
 def values(loaded: Loaded[Root]) -> dict[str, Any]:
     """Return each value by its dotted key, as JSON writes it, without secrets."""
-    visible = masked(loaded.tables, type(loaded.settings))
+    settings = loaded.settings
+    visible = masked(loaded.tables, type(settings), settings.redactor())
     return {dotted(path): value for path, value in leaves(visible)}
 
 

@@ -5,9 +5,9 @@ from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, Status
 
-from ..logs.redact import Redactor
+from ..redact import Redactor
 
 # OpenTelemetry's own attributes: what they hold is known to be harmless, and checking takes time.
 CONVENTIONAL = (
@@ -24,7 +24,7 @@ CONVENTIONAL = (
 
 
 # Of these a caller chooses what is in them; the same ones come often.
-CHOSEN = ("url.path", "url.full", "user_agent.original")
+CHOSEN = ("url.path", "url.full", "user_agent.original", "rpc.method", "http.url", "http.target")
 HEADERS = ("http.request.header.", "http.response.header.")  # recorded if a variable names them
 LONGEST_KEPT = 256  # characters of a text that is remembered
 
@@ -41,13 +41,13 @@ class Redaction:
         status = span.status
         told = None if status.description is None else self._redactor.text(status.description)
         return ReadableSpan(
-            name=span.name,
+            name=self._text(span.name),
             context=span.context,
             parent=span.parent,
             resource=span.resource,
             attributes=self._fields(span.attributes or {}),
             events=[self._event(event) for event in span.events],
-            links=span.links,
+            links=[Link(link.context, self._fields(link.attributes or {})) for link in span.links],
             kind=span.kind,
             status=Status(status.status_code, told),
             start_time=span.start_time,
@@ -56,16 +56,19 @@ class Redaction:
         )
 
     def _event(self, event: Event) -> Event:
-        return Event(event.name, self._fields(event.attributes or {}), event.timestamp)
+        return Event(self._text(event.name), self._fields(event.attributes or {}), event.timestamp)
 
     def _fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        doubtful = {
+        known = {
             key: fields[key]
             for key in fields
-            if not key.startswith(CONVENTIONAL) or key.startswith(HEADERS)
+            if key.startswith(CONVENTIONAL) and not key.startswith(HEADERS)
         }
         chosen = {key: self._text(fields[key]) for key in CHOSEN if key in fields}
-        return {**fields, **(self._redactor.fields(doubtful) if doubtful else {}), **chosen}
+        if len(known) == len(fields):
+            return {**known, **chosen}
+        doubtful = {key: fields[key] for key in fields if key not in known}
+        return {**known, **self._redactor.fields(doubtful), **chosen}
 
     def _text(self, text: str) -> str:
         return self._kept(text) if len(text) <= LONGEST_KEPT else self._redactor.text(text)

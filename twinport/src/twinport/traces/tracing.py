@@ -16,7 +16,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from ..calls.call import Call, Transport
-from ..logs.redact import Redactor
 from ..logs.settings import RedactSettings
 from ..settings import Identity
 from .automatic import automatic
@@ -140,7 +139,7 @@ def tracing(
     if names := not_honoured(os.environ, settings.exporter):
         logger.warning("traces: set, but without effect here: {}", ", ".join(names))
     os.environ.pop(OTEL_PYTHON_TRACER_PROVIDER, None)  # or it is set when somebody asks for ours
-    redaction = Redaction(Redactor(redact or RedactSettings()))
+    redaction = Redaction((redact or RedactSettings()).redactor())
     outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
     ours = Tracing(settings, resource_of(identity), outbox)
     before = get_global_textmap()

@@ -40,13 +40,11 @@ class Connection:
         self._protocol: FencedH1 | FencedH2 = self._chosen()
 
     async def run(self) -> None:
-        """Serve the client."""
+        """Serve the client; whatever that ends with, its place is free then."""
         self._listener.connections.join(self)
         try:
-            await self._protocol.initiate()
-            await self._read()
+            await self._serve()
         finally:
-            await self._protocol.handle(Closed())
             self._line.abort()
             self._listener.connections.leave(self)
 
@@ -81,6 +79,13 @@ class Connection:
         else:
             self._old, self._old_at = True, now + self._age_s
             self._note(idle=self._due < NEVER)
+
+    async def _serve(self) -> None:
+        try:
+            await self._protocol.initiate()
+            await self._read()
+        finally:
+            await self._protocol.handle(Closed())
 
     async def _read(self) -> None:
         with suppress(OSError):  # the client has gone, which is no news

@@ -1,10 +1,13 @@
 """HTTP/1.1 with bounds."""
 
 import re
+from contextlib import suppress
 from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE
+from typing import Any
 
 import h11
-from hypercorn.events import Closed
+from hypercorn.asyncio.worker_context import EventWrapper
+from hypercorn.events import Closed, Event
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 
@@ -17,8 +20,45 @@ AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 PREFACE_BEGIN = b"PRI * HTTP/2.0\r\n\r\n"  # what h11 has read of it as a request (RFC 9113, 3.4)
 
 
+class NoMoreRequestsError(Exception):
+    """Ends the wait of a request that the client has sent ahead."""
+
+
+class Turn(EventWrapper):
+    """Tells a request that was sent ahead that it may be read, or that it never will be.
+
+    hypercorn's own event leaves it waiting when the answer before it is the last one: such a
+    connection never ends.
+    """
+
+    _is_over = False
+
+    async def wait(self) -> None:
+        """Return when the answer before is sent; raises NoMoreRequestsError."""
+        if not self._is_over:
+            await super().wait()
+        if self._is_over:
+            raise NoMoreRequestsError
+
+    async def end(self) -> None:
+        """Let nobody wait any more."""
+        self._is_over = True
+        await self.set()
+
+
 class FencedH1(H11Protocol):
     """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.can_read = self._turn = Turn()
+
+    async def handle(self, event: Event) -> None:
+        """Take what the client has sent, or that it has left."""
+        if isinstance(event, Closed):
+            await self._turn.end()
+        with suppress(NoMoreRequestsError):
+            await super().handle(event)
 
     @property
     def patience_s(self) -> float:
@@ -38,6 +78,11 @@ class FencedH1(H11Protocol):
         headers += refused(status_code, self.client) + self.config.response_headers("h11")
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.EndOfMessage())
+
+    async def _maybe_recycle(self) -> None:
+        await super()._maybe_recycle()
+        if self.connection.our_state is not h11.IDLE:
+            await self._turn.end()
 
     async def _check_protocol(self, event: h11.Request) -> None:
         if event.method == b"PRI" and event.target == b"*" and event.http_version == b"2.0":

@@ -154,7 +154,7 @@ class FencedH2(Sending):
             self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
         elif not stream.body_ended:  # RFC 9113, 8.1; at once, some clients lose the answer
             self._early.add(stream_id)
-            self._loop.call_later(LINGER_S, self._reset, stream_id, ErrorCodes.NO_ERROR)
+            self._loop.call_later(LINGER_S, self._end_upload, stream_id)
         await self._note_end()
 
     async def _break_off(self, stream_id: int) -> None:
@@ -167,6 +167,10 @@ class FencedH2(Sending):
             await self.send(BUSY)
         else:
             await self.send(Closed() if self._client_leaves else IDLE)
+
+    def _end_upload(self, stream_id: int) -> None:
+        if stream_id in self._early:  # else it has ended meanwhile
+            self._reset(stream_id, ErrorCodes.NO_ERROR)
 
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         self._early.discard(stream_id)

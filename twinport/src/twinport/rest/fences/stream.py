@@ -25,6 +25,8 @@ Taken = Callable[[int, int], Awaitable[None]]
 class FencedStream(HTTPStream):
     """A request that never holds up its connection, and whose handler can be cut.
 
+    Each has a handler, also where that only refuses it, and ends with it at the latest.
+
     hypercorn puts the body into a queue of ten parts: who answers early leaves that full, and then
     neither the connection nor the handler ever ends.
     """
@@ -75,13 +77,11 @@ class FencedStream(HTTPStream):
         path, _, query = request.raw_path.partition(b"?")
         self.scope = _scope(self, request, path, query)
         self.start_time = 0.0  # hypercorn's access log is not used
-        if not request.raw_path.isascii():
-            await self._send_error_response(BAD_REQUEST)
-            self.closed = True
-            return
-        self.scope["path"] = unquote(path.decode("ascii"))
+        is_right = request.raw_path.isascii()
+        self.scope["path"] = unquote(path.decode("ascii")) if is_right else ""
         assert isinstance(self.task_group, Tasks)
-        self._handler = self.task_group.spawn_handler(self._run())
+        work = self._run() if is_right else self._end(BAD_REQUEST)
+        self._handler = self.task_group.spawn_handler(work)
 
     async def _run(self) -> None:
         cast(Scope, self.scope)[HANDLER] = self._handler
@@ -89,7 +89,24 @@ class FencedStream(HTTPStream):
         try:
             await app(cast(Any, self.scope), self._receive, self._respond)
         finally:
-            await self.app_send(None)
+            await self._end()
+
+    async def _end(self, status: int | None = None) -> None:
+        """End the stream; where nothing is answered, with `status` or that the handler failed."""
+        if self.closed:
+            return
+        if self.state is ASGIHTTPState.REQUEST:
+            await self._answer(status or self._failure())
+        await self.send(StreamClosed(self.stream_id))
+
+    def _failure(self) -> int:
+        return SERVICE_UNAVAILABLE if self.context.terminated.is_set() else INTERNAL_SERVER_ERROR
+
+    async def _answer(self, status: int) -> None:
+        ids = refused(status, self.client) if status == BAD_REQUEST else []
+        await self.send(Response(self.stream_id, [(b"content-length", b"0"), *ids], status))
+        await self.send(EndBody(self.stream_id))
+        self.state = ASGIHTTPState.CLOSED
 
     async def _receive(self) -> Message:
         while not (self._body or self.closed or (self.body_ended and not self._body_told)):
@@ -100,14 +117,6 @@ class FencedStream(HTTPStream):
         await self._give_back()
         self._body_told = self.body_ended
         return {"type": "http.request", "body": body, "more_body": not self.body_ended}
-
-    async def _send_error_response(self, status_code: int) -> None:
-        cut = status_code == INTERNAL_SERVER_ERROR and self.context.terminated.is_set()
-        status = SERVICE_UNAVAILABLE if cut else status_code
-        ids = refused(status, self.client) if status == BAD_REQUEST else []
-        await self.send(Response(self.stream_id, [(b"content-length", b"0"), *ids], status))
-        await self.send(EndBody(self.stream_id))
-        self.state = ASGIHTTPState.CLOSED
 
     def _respond(self, message: Message) -> Awaitable[None]:
         if self.closed and not self.answered:

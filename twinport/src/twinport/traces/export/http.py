@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from typing import Any
 
 import requests
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 
 from .outbox import UndeliveredError
 
@@ -43,9 +46,14 @@ class HttpExporting:
 
 
 class _Watched(requests.Session):
-    """Remembers how the last request ended."""
+    """Remembers how the last request ended, and no cookie that came with the answer."""
 
     outcome, again = "", False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.auth = _user_of_the_url  # else requests asks ~/.netrc, and what it says goes first
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         try:
@@ -57,6 +65,11 @@ class _Watched(requests.Session):
         self.outcome = f"answered {status} {answer.reason}"
         self.again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
         return answer
+
+
+def _user_of_the_url(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    login = get_auth_from_url(request.url or "")
+    return HTTPBasicAuth(*login)(request) if any(login) else request
 
 
 def _exporter(kind: str, endpoint: str, session: requests.Session) -> SpanExporter:

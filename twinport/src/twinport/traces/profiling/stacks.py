@@ -1,13 +1,10 @@
 """Where every task and every thread of this process is at the moment."""
 
 import asyncio
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -22,22 +19,9 @@ def log_stacks(loop: asyncio.AbstractEventLoop) -> None:
     logger.warning("stacks of {} tasks and {} threads:\n{}", len(tasks), len(threads), told)
 
 
-@contextmanager
-def stacks_on_signal(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Log all stacks at each SIGUSR1, also while something blocks the loop."""
-    asked: SimpleQueue[bool] = SimpleQueue()  # as its `put` is safe in a signal handler
-    before = signal.signal(signal.SIGUSR1, lambda *_: asked.put(True))
-    threading.Thread(target=_serve, args=(asked, loop), name="stacks", daemon=True).start()
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-        asked.put(False)
-
-
-def _serve(asked: "SimpleQueue[bool]", loop: asyncio.AbstractEventLoop) -> None:
-    while asked.get():
-        log_stacks(loop)
+def log_stacks_apart(loop: asyncio.AbstractEventLoop) -> None:
+    """Do the same in a thread of its own: it takes a while where there are many tasks."""
+    threading.Thread(target=log_stacks, args=(loop,), name="stacks", daemon=True).start()
 
 
 def stack_of(thread_id: int | None) -> str:

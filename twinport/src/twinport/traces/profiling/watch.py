@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from loguru import logger
 
@@ -25,6 +25,14 @@ def watching(loop: asyncio.AbstractEventLoop, limit_s: float = LIMIT_S) -> Itera
         yield
     finally:
         watch.end()
+
+
+def blocking_stack(loop: asyncio.AbstractEventLoop, thread_id: int, limit_s: float) -> str:
+    """Return where the thread of a `loop` is that does not answer; empty if it does."""
+    answered = threading.Event()
+    with suppress(RuntimeError):  # the loop is closed, but its thread has not come to its end
+        loop.call_soon_threadsafe(answered.set)
+    return "" if answered.wait(limit_s) else stack_of(thread_id)
 
 
 class _Watch:
