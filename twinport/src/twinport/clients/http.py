@@ -10,7 +10,7 @@ import httpx
 import stamina
 
 from ..errors import DeadlineExceededError, StartupError, UnavailableError
-from ..faults import MEDIA_TYPE, code_of
+from ..faults.codes import MEDIA_TYPE, code_of
 from ..tls.outgoing import followed_context
 from ..traces.http_client import instrument
 from .call import ClientCall

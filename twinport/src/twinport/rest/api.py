@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
-from .. import faults
 from ..errors import StartupError
+from ..faults.problem import Problem, install, problems
 from ..settings import Identity
 from .innermost import Innermost
 from .methods import answer_other_method, heads_as_gets
@@ -85,7 +85,7 @@ def create_api(identity: Identity) -> Api:
     """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
     options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
     api = Api(title=identity.name, version=identity.version, **options)
-    faults.install(api)
+    install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     api.add_middleware(heads_as_gets)
     return api
@@ -95,7 +95,7 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in FRAMEWORK_SCHEMAS:
         schemas.pop(name, None)
-    definition = faults.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    definition = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= definition.pop("$defs", {}) | {"Problem": definition}
     for operations in document.get("paths", {}).values():
         for operation in operations.values():
@@ -106,8 +106,8 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
 
 def _document_errors(responses: dict[str, Any]) -> None:
     if responses.pop(FRAMEWORK_ERROR, None):
-        responses |= _as_text(faults.problems(400))
-    responses["default"] = {**faults.problems(500)[500], "description": "Any other error"}
+        responses |= _as_text(problems(400))
+    responses["default"] = {**problems(500)[500], "description": "Any other error"}
 
 
 def _keep_to_3_1(responses: dict[str, Any]) -> None:
