@@ -15,6 +15,7 @@ BASE = [  # what a caller of services uses
     "twinport.auth.principal",
     "twinport.cli",
     "twinport.clients",
+    "twinport.clients.http",
     "twinport.errors",
     "twinport.logs",
     "twinport.service.settings",
