@@ -42,7 +42,7 @@ def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     allow_many_files()
     identity, waits, redact = settings.service, settings.lifecycle, settings.logs.redact
     with (
-        logging_to(settings.logs, identity) as logs,
+        logging_to(settings.logs, identity, _package_of(settings)) as logs,
         tracing(settings.traces, identity, redact) as spans,
         bare_clients_traced(),
         instrumented(os.environ),
@@ -53,6 +53,10 @@ def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     if failure:
         raise DiedError(failure)
     return 0
+
+
+def _package_of(settings: Settings) -> str:
+    return type(settings).__module__.partition(".")[0]
 
 
 async def _served(
