@@ -1,5 +1,6 @@
 """Optional parts: names that load when first used (PEP 562), and the extra each of them needs."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import accumulate
@@ -52,16 +53,20 @@ def _extra_of(module: str) -> str | None:
     return next((EXTRAS[package] for package in packages if package in EXTRAS), None)
 
 
-def lazily(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of `package`; `names` has those of each module, relative to it.
+def lazily(
+    package: str, names: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of `package`; `names` are those of its modules.
 
-    It raises MissingExtraError where the module needs what is not installed.
+    The first raises MissingExtraError where the module needs what is not installed.
     """
     places = {name: module for module, held in names.items() for name in held}
+    module = vars(sys.modules[package])
 
     def find(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(part(places[name], f"{package}.{name}", package), name)
+        module[name] = getattr(part(places[name], f"{package}.{name}", package), name)
+        return module[name]  # the next time it is found without asking
 
-    return find
+    return find, lambda: sorted({*module, *places})

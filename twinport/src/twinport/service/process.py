@@ -32,7 +32,10 @@ def main(
 ) -> int:
     """Do what the command line says; return 0, or 1 if it failed, or 2 for settings and usage.
 
-    `build` wires the service that `run` serves; `commands` are further ones of the service's own.
+    `model` is the class of all settings; the package that it is in gives the command, the variables
+    (ORDER_BOOK__HTTP__PORT) and the distribution their names. `build` wires the service that `run`
+    serves, before it takes a call: what it raises ends the start. `commands` are further ones of
+    the service's own.
     """
     return cli.main(model, lambda settings: run(settings, build), [call_command(), *commands])
 
