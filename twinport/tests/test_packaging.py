@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pytest
 from packaging.requirements import Requirement
 
 import twinport
@@ -107,16 +106,16 @@ def belongs(module: str, distribution: str) -> bool:
     return bool(names & packages_of(distribution))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_module_imports_what_is_declared_for_its_room(path: Path) -> None:
-    foreign = {
-        name
-        for name in imported(path)
-        if name.partition(".")[0] not in {*sys.stdlib_module_names, "twinport"}
-        and not name.startswith(".")
-    }
+def undeclared(path: Path) -> set[str]:
+    ours = {*sys.stdlib_module_names, "twinport", ""}  # a name that begins with a dot is relative
+    foreign = {name for name in imported(path) if name.partition(".")[0] not in ours}
     found = declared(extra_of(path))
-    assert {name for name in foreign if not any(belongs(name, each) for each in found)} == set()
+    return {name for name in foreign if not any(belongs(name, each) for each in found)}
+
+
+def test_each_module_imports_what_is_declared_for_its_room() -> None:
+    wrong = {path: names for path in MODULES if (names := undeclared(path))}
+    assert wrong == {}
 
 
 def requirements() -> list[Requirement]:

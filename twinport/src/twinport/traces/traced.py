@@ -40,7 +40,7 @@ def traced(function: Callable[..., Any] | None = None, /, *, arguments: bool = F
 def profiled(function: Function) -> Function:
     """Give each call of a function a span with its wall and processor time.
 
-    They are its attributes `profile.wall_s` and `profile.cpu_s`, in seconds; of what `traced` takes.
+    They are its attributes `profile.wall_s` and `profile.cpu_s`, in seconds.
     """
     return cast(Function, _observed(Plan(function, arguments=False, metered=True)))
 
