@@ -6,7 +6,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,6 +100,12 @@ def test_a_wrong_command_line_ends_with_status_2(order, arguments):
     done = order(*arguments)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"usage: {PROGRAM}")
+
+
+def test_the_versions_of_the_service_and_of_the_library_are_told(order):
+    done = order("--version")
+    library = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())["project"]["version"]
+    assert done == (0, f"{PROGRAM} {metadata.version(NAME)} (twinport {library})\n", "")
 
 
 def test_a_wrong_command_line_is_not_repeated_as_it_may_hold_a_secret(order):

@@ -118,11 +118,9 @@ def size(messages: list[Any]) -> int:
     return sum(message.ByteSize() for message in messages)
 
 
-@pytest.fixture(params=[False, True], ids=["h1", "h2"])
-async def http(
-    request: pytest.FixtureRequest, ports: Ports, heard: list[ClientCall]
-) -> AsyncIterator[httpx.AsyncClient]:
-    async with HttpClient(outgoing(ports, heard, http2=request.param)) as http:
+@pytest.fixture
+async def http(ports: Ports, heard: list[ClientCall]) -> AsyncIterator[httpx.AsyncClient]:
+    async with HttpClient(outgoing(ports, heard)) as http:
         yield http
 
 
@@ -213,18 +211,13 @@ class Streams:
 Calling = Callable[..., Any]
 
 
-@pytest.fixture(params=[False, True], ids=["h1", "h2"])
-def streaming(
-    request: pytest.FixtureRequest,
-    settings: Settings,
-    serving: Callable[..., Any],
-    heard: list[ClientCall],
-) -> Calling:
+@pytest.fixture
+def streaming(settings: Settings, serving: Callable[..., Any], heard: list[ClientCall]) -> Calling:
     @asynccontextmanager
     async def calling(**chosen: Any) -> AsyncIterator[httpx.AsyncClient]:
         async with (
             serving(settings, Streams().build) as ports,
-            HttpClient(outgoing(ports, heard, http2=request.param, **chosen)) as http,
+            HttpClient(outgoing(ports, heard, **chosen)) as http,
         ):
             yield http
 

@@ -388,7 +388,7 @@ async def test_the_connection_is_encrypted_and_both_sides_show_who_they_are(
         )
         async with connect(secure) as channel, HttpClient(Outgoing("next", secure, ())) as http:
             await soon(OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest()))
-            assert (await http.get("/v1/orders")).http_version == "HTTP/2"
+            assert (await http.get("/v1/orders")).is_success
         stranger = ClientSettings(target=secure.target, tls=ClientTls(ca=site.ca))
         with pytest.raises(UnavailableError, match="next is not available"):
             await listed(stranger)
@@ -511,28 +511,11 @@ class Http:
         await self._open.aclose()
 
 
-@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
-def http2(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture
 async def http(settings: Settings, serving: Callable[..., Any]) -> AsyncIterator[Http]:
     http = Http(settings, serving)
     yield http
     await http.close()
-
-
-VERSIONS = [(None, "HTTP/1.1"), (False, "HTTP/1.1"), (True, "HTTP/2")]
-
-
-@pytest.mark.parametrize(("http2", "version"), VERSIONS)
-async def test_without_tls_the_settings_choose_the_version_of_http(
-    http: Http, ports: Ports, http2: bool | None, version: str
-):
-    client = await http.client(f"http://127.0.0.1:{ports.http}", http2=http2)
-    answer = await client.get("/v1/orders")
-    assert (answer.status_code, answer.http_version) == (200, version)
 
 
 async def test_a_problem_is_raised_as_the_error_that_it_was(http: Http, ports: Ports):
@@ -578,7 +561,7 @@ async def test_a_problem_of_another_make_is_what_its_status_says(
 
 
 async def test_a_rest_call_ends_with_its_deadline(
-    http: Http, settings: Settings, serving: Callable[..., Any], http2: bool
+    http: Http, settings: Settings, serving: Callable[..., Any]
 ):
     left = asyncio.Event()
 
@@ -592,7 +575,7 @@ async def test_a_rest_call_ends_with_its_deadline(
 
     async with serving(settings, built) as ports:
         client = await http.client(
-            f"http://127.0.0.1:{ports.http}", http2=http2, deadline=timedelta(milliseconds=200)
+            f"http://127.0.0.1:{ports.http}", deadline=timedelta(milliseconds=200)
         )
         with pytest.raises(DeadlineExceededError, match="next did not answer in time"):
             await soon(client.get("/slow"))
@@ -670,11 +653,11 @@ class Chain:
 
 @pytest.fixture
 async def rest_chain(
-    settings: Settings, serving: Callable[..., Any], http2: bool
+    settings: Settings, serving: Callable[..., Any]
 ) -> AsyncIterator[tuple[Chain, str]]:
     chain = Chain()
     async with serving(settings, chain.last) as last:
-        clients = {"next": ClientSettings(url=f"http://127.0.0.1:{last.http}", http2=http2)}
+        clients = {"next": ClientSettings(url=f"http://127.0.0.1:{last.http}")}
         calling = settings.model_copy(update={"clients": clients})
         async with serving(calling, chain.first) as first:
             yield chain, f"http://127.0.0.1:{first.http}/work"

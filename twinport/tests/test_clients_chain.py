@@ -78,19 +78,19 @@ async def last() -> Last:
     return Last()
 
 
-@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
+@pytest.fixture
 async def http(
-    last: Last, settings: Settings, serving: Callable[..., Any], request: pytest.FixtureRequest
+    last: Last, settings: Settings, serving: Callable[..., Any]
 ) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(settings, last.built) as behind:
         clients = {"next": ClientSettings(target=f"localhost:{behind.grpc}")}
         calling = settings.model_copy(update={"clients": clients})
-        async with serving(calling, edge) as first, caller(first, http2=request.param) as http:
+        async with serving(calling, edge) as first, caller(first) as http:
             yield http
 
 
-def caller(ports: Ports, *, http2: bool) -> httpx.AsyncClient:
-    settings = ClientSettings(url=f"http://127.0.0.1:{ports.http}", http2=http2)
+def caller(ports: Ports) -> httpx.AsyncClient:
+    settings = ClientSettings(url=f"http://127.0.0.1:{ports.http}")
     return HttpClient(Outgoing("edge", settings, ()))
 
 

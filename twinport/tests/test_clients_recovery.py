@@ -64,34 +64,29 @@ async def test_grpc_calls_recover_by_themselves():
             await outlived(lambda: stub.CreateOrder(create), ports)
 
 
-@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
-def http2(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 TEA = {"sku": "tea", "quantity": 1}
 
 
-def opened(ports: Ports, *, http2: bool) -> HttpClient:
+def opened(ports: Ports) -> HttpClient:
     url = f"http://localhost:{ports.http}"
-    return HttpClient(Outgoing("next", ClientSettings(url=url, http2=http2), ()))
+    return HttpClient(Outgoing("next", ClientSettings(url=url), ()))
 
 
-async def test_rest_calls_recover_by_themselves(http2: bool):
+async def test_rest_calls_recover_by_themselves():
     async with started(**lasting()) as first:
         ports = await first.ports()
-        async with opened(ports, http2=http2) as http:
+        async with opened(ports) as http:
             await http.post("/v1/orders", json=TEA)
             first.process.kill()
             await first.exit_status()
             await outlived(lambda: http.post("/v1/orders", json=TEA), ports)
 
 
-async def test_a_rest_call_does_not_notice_that_the_service_was_killed_since_the_last(http2: bool):
+async def test_a_rest_call_does_not_notice_that_the_service_was_killed_since_the_last():
     async with AsyncExitStack() as kept:
         async with started(**lasting()) as first:
             ports = await first.ports()
-            http = await kept.enter_async_context(opened(ports, http2=http2))
+            http = await kept.enter_async_context(opened(ports))
             await http.post("/v1/orders", json=TEA)
             first.process.kill()
             await first.exit_status()

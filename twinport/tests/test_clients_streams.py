@@ -26,8 +26,8 @@ SHORT, LONGER = timedelta(milliseconds=200), timedelta(seconds=1)
 class News:
     """Says one thing, and then nothing until it breaks off."""
 
-    def __init__(self, settings: Settings, serving: Callable[..., Any], *, http2: bool) -> None:
-        self._settings, self._serving, self._http2 = settings, serving, http2
+    def __init__(self, settings: Settings, serving: Callable[..., Any]) -> None:
+        self._settings, self._serving = settings, serving
         self.breaks_off, self.left = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
@@ -35,7 +35,7 @@ class News:
         """Yield an answer of which the first part has been read."""
         async with self._serving(self._settings, self._built) as ports:
             url = f"http://127.0.0.1:{ports.http}"
-            client = ClientSettings(url=url, http2=self._http2, **chosen)
+            client = ClientSettings(url=url, **chosen)
             async with self._answer(HttpClient(Outgoing("next", client, ()))) as answer:
                 parts = answer.aiter_bytes()
                 assert await anext(parts) == b"first"
@@ -58,11 +58,9 @@ class News:
         raise ValueError("a bug")
 
 
-@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
-async def news(
-    settings: Settings, serving: Callable[..., Any], request: pytest.FixtureRequest
-) -> News:
-    return News(settings, serving, http2=request.param)
+@pytest.fixture
+async def news(settings: Settings, serving: Callable[..., Any]) -> News:
+    return News(settings, serving)
 
 
 async def test_a_stream_over_rest_has_a_deadline_of_its_own(news: News):

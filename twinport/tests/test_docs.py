@@ -9,17 +9,24 @@ from typing import Any
 
 import pytest
 
+import twinport
 from sample.settings import Settings
 from twinport.settings import Sources, load
+from twinport.settings.reference import reference
+
+from support.places import SAMPLE
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(toml|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
 REFERENCE = "settings.md"
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
+OLD = ("runtime/", "runtime.", "tests/runtime", "make docs`", "{{", "andem")
 
 
 def blocks(wanted: str) -> Iterator[Any]:
     """Yield the examples of all pages but the reference, where every line is commented out."""
-    for page in (*ROOT.glob("docs/*.md"), ROOT / "README.md"):
+    for page in PAGES:
         found = BLOCK.findall(page.read_text(encoding="utf-8")) if page.name != REFERENCE else ()
         examples = [content for language, content in found if language == wanted]
         yield from (pytest.param(each, id=f"{page.name} {n}") for n, each in enumerate(examples, 1))
@@ -27,7 +34,7 @@ def blocks(wanted: str) -> Iterator[Any]:
 
 @pytest.mark.parametrize("content", [*blocks("toml")])
 def test_an_example_of_settings_is_taken(tmp_path: Path, content: str):
-    (tmp_path / "default.toml").write_text((ROOT / "config/default.toml").read_text())
+    (tmp_path / "default.toml").write_text((SAMPLE / "config/default.toml").read_text())
     (tmp_path / "shown.toml").write_text(content, encoding="utf-8")
     load(Settings, Sources(Settings.__module__.partition(".")[0], tmp_path, "shown"))
 
@@ -38,3 +45,21 @@ def test_an_example_in_python_imports_what_is_there(content: str):
         if isinstance(node, ast.ImportFrom):
             module = import_module(node.module or "")
             assert [each.name for each in node.names if not hasattr(module, each.name)] == []
+
+
+def test_the_reference_is_what_the_descriptions_say():
+    shown = (ROOT / "docs" / REFERENCE).read_text(encoding="utf-8")
+    assert shown == f"# Settings\n\n```toml\n{reference(twinport.Settings)}```\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_leads_only_to_what_is_there(page: Path):
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    assert links == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_speaks_of_the_library_and_of_no_older_layout(page: Path):
+    text = page.read_text(encoding="utf-8").partition("\n## 0.1.0")[0]  # which says what changed
+    assert [word for word in OLD if word in text] == []

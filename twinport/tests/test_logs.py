@@ -200,7 +200,6 @@ def test_people_see_the_frames_of_libraries_counted_and_programs_all_of_them(
     assert "runners.py" in json.loads(written.out)["error.stack_trace"]
 
 
-PACKAGE = logging_to.__module__.partition(".")[0]
 THROUGH = "def through(then, frames):\n    through(then, frames - 1) if frames > 1 else then()"
 
 
@@ -208,13 +207,14 @@ def raise_error() -> None:
     raise ValueError("no tea")
 
 
-@pytest.mark.parametrize(("package", "shown"), [("fastapi", 0), (PACKAGE, 3)])
+@pytest.mark.parametrize(("package", "shown"), [("fastapi", 0), ("twinport", 0), ("order_book", 3)])
 def test_the_frames_of_an_installed_service_are_no_library_ones(
     capfd: pytest.CaptureFixture[str], package: str, shown: int
 ) -> None:
     file = f"/app/lib/python3.11/site-packages/{package}/through.py"
     exec(compile(THROUGH, file, "exec"), installed := {})
-    with logs_to(sinks={"console": {"format": "text"}}):
+    settings = LogsSettings.model_validate({"sinks": {"console": {"format": "text"}}})
+    with logging_to(settings, IDENTITY, "order_book"):
         try:
             installed["through"](raise_error, 3)
         except ValueError:

@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,3 +167,55 @@ def test_a_terminal_gets_text_with_colours_unless_they_are_unwanted(
     assert "hello" in written
     assert "@timestamp" not in written
     assert ("\x1b[" in written) is coloured
+
+
+APP = """
+import twinport
+
+class Settings(twinport.Settings):
+    pass
+
+async def build(service, settings):
+    await through(3)
+
+async def through(frames):
+    if not frames:
+        raise ValueError("no tea")
+    await through(frames - 1)
+"""
+MAIN = """
+import sys
+import twinport
+from .app import Settings, build
+sys.exit(twinport.main(Settings, build))
+"""
+CHOSEN = """
+service.name = "order-book"
+http.port = 0
+grpc.port = 0
+management.port = 0
+traces.exporter = "none"
+logs.sinks.console = {kind = "console", format = "text"}
+"""
+
+
+def test_an_installed_service_sees_its_own_frames_whoever_calls_them(tmp_path: Path) -> None:
+    site = tmp_path / "lib/python3.11/site-packages"
+    package, config = site / "order_book", tmp_path / "config"
+    package.mkdir(parents=True)
+    (package / "app.py").write_text(APP)
+    (package / "__main__.py").write_text(MAIN)
+    config.mkdir()
+    (config / "default.toml").write_text(CHOSEN)
+    (config / "development.toml").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "order_book", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count(f'File "{package / "app.py"}"') == 5

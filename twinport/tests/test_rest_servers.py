@@ -10,15 +10,12 @@ from typing import Any
 import pytest
 
 from twinport import rest
-from twinport.errors import StartupError
 from twinport.rest import connections
 from twinport.rest.granian import GranianServer
 from twinport.rest.hypercorn import HypercornServer
-from twinport.rest.server import http_server
-from twinport.rest.settings import HttpSettings
 from twinport.rest.uvicorn import UvicornServer
 
-from support.wire import GET, TIMEOUT_S, H2Wire, Port, Probe, Wire, listening, serving
+from support.wire import GET, TIMEOUT_S, H2Wire, Port, Wire, serving
 
 ALL = [HypercornServer, UvicornServer, GranianServer]
 WITH_HTTP2 = [HypercornServer, GranianServer]
@@ -349,20 +346,6 @@ async def test_an_early_answer_can_be_read_by_who_still_sends(kind: Any, quiet: 
 
 
 # The choice.
-
-
-@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
-def test_a_server_that_is_not_installed_is_one_plain_line(
-    server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == server]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, server, None)
-    monkeypatch.delitem(sys.modules, f"{rest.__name__}.{server}")
-    with listening() as bound, pytest.raises(StartupError) as caught:
-        http_server("http", Probe(), bound, HttpSettings(server=server))
-    assert str(caught.value).startswith(f"http.server: {server} is not installed")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])

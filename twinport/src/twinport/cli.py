@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +76,13 @@ def _fail(status: int, *lines: str) -> int:
 
 def _parser(package: str, commands: Sequence[Command]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(Sources(package).program, allow_abbrev=False)
+    parser.add_argument(
+        "--version",
+        nargs=0,
+        action=_Version,
+        const=Sources(package),
+        help="print the versions of the service and of twinport",
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in commands:
         _add(subparsers, command, package)
@@ -83,6 +91,15 @@ def _parser(package: str, commands: Sequence[Command]) -> argparse.ArgumentParse
     for command in _config_commands():
         _add(config_subparsers, command, package)
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the versions of the service and of this library; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        own, library = self.const, __name__.partition(".")[0]
+        _print(f"{own.program} {own.version} ({library} {metadata.version(library)})")
+        parser.exit()
 
 
 def _add(

@@ -1,20 +1,26 @@
 """Optional parts: names that load when first used (PEP 562), and the extra each of them needs."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from itertools import accumulate
 from typing import Any
 
+from .errors import StartupError
+
 SERVER = "server"
-EXTRAS = {  # by what a module's name begins with
+EXTRAS = {  # of this distribution, by the package that they bring
+    "cryptography": SERVER,
     "fastapi": SERVER,
     "grpc_health": SERVER,
     "grpc_reflection": SERVER,
-    "h11": SERVER,
     "h2": SERVER,
     "hypercorn": SERVER,
+    "hyperframe": SERVER,
+    "opentelemetry.instrumentation.asgi": SERVER,
+    "opentelemetry.instrumentation.fastapi": SERVER,
     "prometheus_client": SERVER,
     "starlette": SERVER,
-    "cryptography": SERVER,
     "granian": "granian",
     "jwt": "jwt",
     "pyinstrument": "profile",
@@ -23,32 +29,44 @@ EXTRAS = {  # by what a module's name begins with
 }
 
 
-class MissingExtraError(ImportError):
+class MissingExtraError(StartupError, ImportError):
     """Something is used that needs an extra of this library which is not installed."""
 
 
-def needing(what: str, error: ModuleNotFoundError) -> ImportError:
-    """Return the line that says which extra `what` needs, or `error` if none would help."""
-    extra = EXTRAS.get(str(error.name).partition(".")[0])
-    if extra is None:
-        return error
-    return MissingExtraError(f"{what} needs twinport[{extra}]: {error.name} is not installed")
+def part(name: str, what: str, package: str | None = None) -> Any:
+    """Import the module `name`, which `what` needs; raises MissingExtraError.
+
+    A name that begins with a dot is relative to `package`.
+    """
+    try:
+        return import_module(name, package)
+    except ModuleNotFoundError as error:
+        extra = _extra_of(str(error.name))
+        if extra is None:
+            raise
+        said = f"{what} needs twinport[{extra}]: {error.name} is not installed"
+        raise MissingExtraError(said) from error
 
 
-def lazily(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of `package`; `names` has those of each module, relative to it.
+def _extra_of(module: str) -> str | None:
+    packages = accumulate(module.split("."), "{}.{}".format)
+    return next((EXTRAS[package] for package in packages if package in EXTRAS), None)
 
-    It raises MissingExtraError where the module needs what is not installed.
+
+def lazily(
+    package: str, names: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of `package`; `names` are those of its modules.
+
+    The first raises MissingExtraError where the module needs what is not installed.
     """
     places = {name: module for module, held in names.items() for name in held}
+    module = vars(sys.modules[package])
 
     def find(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        try:
-            module = import_module(places[name], package)
-        except ModuleNotFoundError as error:
-            raise needing(f"{package}.{name}", error) from error
-        return getattr(module, name)
+        module[name] = getattr(part(places[name], f"{package}.{name}", package), name)
+        return module[name]  # the next time it is found without asking
 
-    return find
+    return find, lambda: sorted({*module, *places})

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from importlib import import_module
 from typing import NamedTuple
 
+from ..extras import part
 from .guard import Authenticate
 from .settings import AuthSettings
 
@@ -20,9 +20,9 @@ class Method(NamedTuple):
 
 
 def method(settings: AuthSettings) -> Method | None:
-    """Return what the settings ask for; None if nobody is asked who they are."""
+    """Return what the settings ask for; None if nobody is asked. Raises StartupError."""
     if settings.mode == "none":
         return None
-    module = import_module(f".{MODULES[settings.mode]}", __package__)
+    module = part(f".{MODULES[settings.mode]}", f'auth.mode = "{settings.mode}"', __package__)
     chosen: Method = module.method(settings)
     return chosen

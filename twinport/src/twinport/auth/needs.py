@@ -14,5 +14,9 @@ PUBLIC = Needs(public=True)
 
 
 def needs(*scopes: str) -> Needs:
-    """Return the need of every one of `scopes`; without any, of a caller who is known."""
+    """Return the need of every one of `scopes`; without any, of a caller who is known.
+
+    For `Service.allow`: who lacks one gets PermissionDeniedError, who is not known
+    UnauthenticatedError.
+    """
     return Needs(frozenset(scopes))

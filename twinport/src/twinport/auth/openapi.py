@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from fastapi.routing import RouteContext
 
-from ..faults import problems
+from ..faults.problem import problems
 from .needs import Needs
 from .rest import GuardedRoute
 from .settings import AuthSettings

@@ -24,11 +24,30 @@ Check = Callable[[str, Callable[[], Awaitable[object]]], None]
 
 
 def connect(settings: ClientSettings, name: str = "") -> grpc.aio.Channel:
-    """Return a channel on the running loop; whoever opens it closes it. Raises StartupError.
+    """Return a gRPC channel to `settings.target`, on the running loop; whoever opens it closes it.
 
-    `name` is what errors and log lines call the other service; empty: its target.
+    `name` is what errors and log lines call the other service; empty: its target. Raises
+    StartupError without a target, or where a file of `tls` cannot be used. Calls raise the
+    ServiceError that the other service meant (google.rpc.Status), or UnavailableError,
+    DeadlineExceededError or InternalError.
     """
     return bounded_channel(Outgoing(name or settings.address, settings, (log,)))
+
+
+def connect_http(settings: ClientSettings, name: str = "") -> "httpx.AsyncClient":
+    """Return an HTTP client of `settings.url`; whoever opens it closes it.
+
+    `name` is what errors and log lines call the other service; empty: its URL. Raises StartupError
+    as `connect` does. Calls raise the ServiceError that the other service meant (RFC 9457), as
+    `connect` says; other answers are returned, whatever their status.
+    """
+    return _opened_http(Outgoing(name or settings.url, settings, (log,)))
+
+
+def _opened_http(outgoing: Outgoing) -> "httpx.AsyncClient":
+    http = import_module(".http", __package__)  # httpx: for those alone who call over REST
+    client: httpx.AsyncClient = http.open_http(outgoing)
+    return client
 
 
 def bounded_channel(outgoing: Outgoing) -> grpc.aio.Channel:
@@ -82,8 +101,7 @@ class Clients:
         return channel
 
     def _open_http(self, outgoing: Outgoing) -> "httpx.AsyncClient":
-        http = import_module(".http", __package__)  # httpx: for those alone who call over REST
-        client: httpx.AsyncClient = http.open_http(outgoing)
+        client = _opened_http(outgoing)
 
         async def answers() -> None:
             with suppress(NotFoundError, UnauthenticatedError, PermissionDeniedError):

@@ -11,14 +11,14 @@ import httpx
 import stamina
 
 from ..errors import DeadlineExceededError, StartupError, UnavailableError
-from ..faults import MEDIA_TYPE, code_of
+from ..faults.codes import MEDIA_TYPE, code_of
 from ..tls.outgoing import followed_context
 from ..traces.http_client import instrument
 from .call import ClientCall
-from .http2 import HttpTransport
 from .http_bodies import CALL, CountingTransport, Streamed
 from .outgoing import Outgoing, noted
 from .remote_errors import code_in, from_problem, neutral, read_problem
+from .secure_transport import SecureTransport
 from .settings import ClientTls
 from .tls import section
 
@@ -168,13 +168,11 @@ def _translated(call: ClientCall) -> Iterator[None]:
 
 
 def _transport(outgoing: Outgoing) -> httpx.AsyncBaseTransport:
-    """Return what speaks the version of HTTP that the settings want; raises StartupError."""
+    """Return what speaks HTTP/1.1, over TLS if the URL says so; raises StartupError."""
     settings = outgoing.settings
     if settings.url.startswith("https:"):
         files = followed_context(section(outgoing.name), settings.tls or ClientTls())
-        return HttpTransport(files, http2=settings.http2 is not False)
-    if settings.http2:
-        return HttpTransport(None, http2=True)
+        return SecureTransport(files)
     return httpx.AsyncHTTPTransport(verify=False, trust_env=False)
 
 

@@ -9,8 +9,8 @@ import grpc
 from grpc.aio import Channel
 
 from ..tls import Followed
+from .tls import LOOK_AGAIN_S
 
-LOOK_AGAIN_S = 1.0
 OLD_S = 3600.0  # for the calls under way on the old channel, as servers give them by default
 
 Open = Callable[[grpc.ChannelCredentials], Channel]

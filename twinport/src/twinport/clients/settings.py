@@ -111,9 +111,6 @@ class ClientSettings(Section):
     health_check: bool = True
     """Send gRPC calls only where grpc.health.v1 says SERVING; what does not know it is trusted."""
 
-    http2: bool | None = None
-    """HTTP/2 over `url`: unset, where TLS agrees on it; true, without TLS too; false, never."""
-
     message_size: Annotated[Size, Field(gt=0, le=LARGEST)] = 4 * 1024 * 1024
     """Largest message of an answer over gRPC."""
 

@@ -9,6 +9,8 @@ from ..tls import Followed
 from ..tls.outgoing import files_of, ssl_context, unusable
 from .settings import ClientTls
 
+LOOK_AGAIN_S = 1.0  # clients look at their files once in that time, at most
+
 
 def followed_credentials(name: str, tls: ClientTls) -> Followed[grpc.ChannelCredentials]:
     """Return what `[clients.name.tls]` amounts to, today and later; raises StartupError."""

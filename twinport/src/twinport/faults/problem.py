@@ -14,29 +14,8 @@ from starlette.exceptions import HTTPException
 from ..calls.call import current
 from ..errors import OverloadedError, ServiceError, UnauthenticatedError, shortened
 from ..redact import usual
+from .codes import MEDIA_TYPE, RETRY_AFTER_S, code_of
 from .public import public, without_secrets
-
-MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 1
-FIRST_ERROR, FIRST_SERVER_ERROR = 400, 500  # as plain numbers: asked of each call
-CLIENT_CLOSED_REQUEST = 499  # nginx' number; no caller is left to read it, logs and metrics are
-
-CODES = {  # what a refusal of the framework itself is called
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    405: "UNIMPLEMENTED",
-    408: "DEADLINE_EXCEEDED",
-    409: "ALREADY_EXISTS",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    431: "RESOURCE_EXHAUSTED",
-    CLIENT_CLOSED_REQUEST: "CANCELLED",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 
 
 class WrongField(BaseModel):
@@ -65,14 +44,6 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
         for status in statuses
     }
-
-
-def code_of(status: int) -> str:
-    """Return the name from google/rpc/code.proto that comes nearest to an HTTP status."""
-    if status < FIRST_ERROR:
-        return "OK"
-    server_side = status >= FIRST_SERVER_ERROR
-    return CODES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")
 
 
 def install(api: Starlette) -> None:

@@ -8,7 +8,7 @@ from google.rpc.status_pb2 import Status
 
 from ..calls.call import Call
 from ..errors import OverloadedError, ServiceError
-from .problem import RETRY_AFTER_S
+from .codes import RETRY_AFTER_S
 from .public import without_secrets
 
 BINARY_STATUS = "grpc-status-details-bin"

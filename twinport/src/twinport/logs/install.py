@@ -31,13 +31,17 @@ FLUSH_S = 3.0
 
 
 @contextmanager
-def logging_to(settings: LogsSettings, identity: Identity) -> Iterator[Logs]:
-    """Log to the sinks of the settings; raises StartupError if one of them cannot be opened."""
+def logging_to(settings: LogsSettings, identity: Identity, package: str = "") -> Iterator[Logs]:
+    """Log to the sinks of the settings; raises StartupError if one of them cannot be opened.
+
+    `package` is the service's own, whose frames a traceback shows.
+    """
     levels, alarm = Levels(settings.level, settings.levels), threading.Event()
     with ExitStack() as stack:
         stack.callback(levels.close)
         sinks = _opened(settings, alarm, stack)
-        logs = Logs(levels, sinks, settings.redact.redactor(), ecs.common(identity))
+        redactor, common = settings.redact.redactor(), ecs.common(identity)
+        logs = Logs(levels, sinks, redactor, common, package)
         reporter = Reporter(sinks, alarm, logs.emit)
         stack.callback(reporter.close)
         stack.callback(reporter.say)

@@ -12,15 +12,17 @@ from .levels import NUMBERS
 class Line:
     """What one record says; `fields` have names of the Elastic Common Schema, `labels` our own.
 
-    `stack` is the traceback of `error`. `at` is in seconds since 1970. `common` is the end of the
-    JSON, the same in every line of the process. `json`, `text` and `coloured` are the forms that
-    some sink has asked for: each is made once.
+    `stack` is the traceback of `error`, in which the frames of `package` are the service's own.
+    `at` is in seconds since 1970. `common` is the end of the JSON, the same in every line of the
+    process. `json`, `text` and `coloured` are the forms that some sink has asked for: each is made
+    once.
     """
 
     fields: Mapping[str, Any] = MappingProxyType({})
     labels: Mapping[str, Any] | None = None
     error: BaseException | None = None
     stack: str = ""
+    package: str = ""
     common: bytes = b"}\n"
     json: bytes | None = None
     text: bytes | None = None

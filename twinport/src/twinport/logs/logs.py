@@ -36,9 +36,10 @@ class Logs:
         sinks: Sequence[Sink],
         redactor: Redactor,
         common: bytes,
+        package: str = "",
     ) -> None:
         self._levels, self._sinks = levels, sinks
-        self._redactor, self._common = redactor, common
+        self._redactor, self._common, self._package = redactor, common, package
         self._lines = access.Access(redactor, common)
         self._for_access = [sink for sink in sinks if sink.wants_logger(access.LOGGER)]
         self._has_given_up = False
@@ -78,6 +79,7 @@ class Logs:
         if line.error is not None:
             line.fields["error.type"] = type(line.error).__name__
             line.fields["error.message"] = redactor.text(written(line.error))
+            line.package = self._package
             line.stack = redactor.text("".join(traceback.format_exception(line.error)))
 
     def passes(self, record: "Record") -> bool:

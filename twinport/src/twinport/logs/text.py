@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 
 from .line import Line
 
@@ -21,12 +22,6 @@ LOGGER_WIDTH = 24
 # Control characters in a message could repaint the terminal, a line's end in it forge a line.
 CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 FRAME = re.compile(r'^(\s*)File "(.+?)", line (\d+), in (.+)$', re.MULTILINE)
-# Three frames or more that lead from one place of interest to the next; the last one of all stays.
-OURS = re.escape(__name__.partition(".")[0])  # a service may be installed beside its libraries
-INSTALLED = rf"/(?:site-packages/(?!{OURS}/)|lib/python3\.\d+/(?!site-packages/))"
-LIBRARIES = re.compile(
-    rf'(?:^  File ".*{INSTALLED}.*\n(?:^    .*\n)*){{3,}}(?=  File ")', re.MULTILINE
-)
 RAISED = re.compile(
     r"^([\s|+]*)([\w.]+(?:Error|Exception|Group|Exit|Interrupt|Warning)\b)", re.MULTILINE
 )
@@ -51,7 +46,7 @@ def _encoded(text: str) -> bytes:
 def _plain(line: Line) -> str:
     head = f"{_time(line)} {line.level:<8} {_short(line.logger):<{LOGGER_WIDTH}} {_message(line)}"
     more = "".join(f"  {key}={value}" for key, value in _details(line).items())
-    return f"{head}{more}\n{_indented(line.stack)}"
+    return f"{head}{more}\n{_indented(line)}"
 
 
 def _coloured(line: Line) -> str:
@@ -59,7 +54,7 @@ def _coloured(line: Line) -> str:
     head = f"{GREEN}{_time(line)}{RESET} {level}{line.level:<8}{RESET}"
     name = f"{CYAN}{_short(line.logger):<{LOGGER_WIDTH}}{RESET}"
     more = "".join(f"  {DIM}{key}={RESET}{value}" for key, value in _details(line).items())
-    return f"{head} {name} {level}{_message(line)}{RESET}{more}\n{_painted(line.stack)}"
+    return f"{head} {name} {level}{_message(line)}{RESET}{more}\n{_painted(line)}"
 
 
 def _time(line: Line) -> str:
@@ -87,9 +82,22 @@ def _details(line: Line) -> Mapping[str, str]:
     return {**labels, **took, **({"trace.id": trace_id} if trace_id else {})}
 
 
-def _indented(stack: str) -> str:
-    short = LIBRARIES.sub(_counted, stack)
+def _indented(line: Line) -> str:
+    short = _libraries(line.package).sub(_counted, line.stack)
     return re.sub("^(?=.)", "    ", _visible(short), flags=re.MULTILINE)
+
+
+@cache
+def _libraries(package: str) -> re.Pattern[str]:
+    """Return what finds three frames or more between two places of interest, or before the last.
+
+    A service may be installed beside its libraries; `package` is its own.
+    """
+    of_others = f"site-packages/(?!{re.escape(package)}/)"
+    installed = rf"/(?:{of_others}|lib/python3\.\d+/(?!site-packages/))"
+    return re.compile(
+        rf'(?:^  File ".*{installed}.*\n(?:^    .*\n)*){{3,}}(?=  File ")', re.MULTILINE
+    )
 
 
 def _counted(frames: re.Match[str]) -> str:
@@ -97,6 +105,6 @@ def _counted(frames: re.Match[str]) -> str:
     return f"  … {count} frames of libraries\n"
 
 
-def _painted(stack: str) -> str:
+def _painted(line: Line) -> str:
     where = rf'\1File "{GREEN}\2{RESET}", line {YELLOW}\3{RESET}, in {MAGENTA}\4{RESET}'
-    return RAISED.sub(rf"\1{RED}{BOLD}\2{RESET}", FRAME.sub(where, _indented(stack)))
+    return RAISED.sub(rf"\1{RED}{BOLD}\2{RESET}", FRAME.sub(where, _indented(line)))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .. import faults
+from ..faults.problem import answer, install
 from ..health import Health, Readiness
 from ..metrics.metrics import Metrics
 from .gatekeeper import Gatekeeper
@@ -43,8 +43,8 @@ def management_app(
         Route("/profile", _guarded(gatekeeper, profiled), methods=["POST"]),
     ]
     app = Starlette(routes=routes)
-    faults.install(app)
-    app.add_exception_handler(Exception, faults.answer)
+    install(app)
+    app.add_exception_handler(Exception, answer)
     return app
 
 

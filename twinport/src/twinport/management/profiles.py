@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..errors import UnimplementedError
+from ..extras import MissingExtraError
 from ..traces.profiling import profile
 from ..validation import parsed
 
@@ -23,9 +25,15 @@ class Wish(BaseModel):
 
 
 async def profiled(request: Request) -> Response:
-    """Watch the process and answer with its profile; raises InvalidArgumentError."""
+    """Watch the process and answer with its profile.
+
+    Raises InvalidArgumentError, and UnimplementedError where the extra is not installed.
+    """
     wish = parsed(Wish, json.dumps(dict(request.query_params)).encode())
-    taken = await profile(wish.seconds)
+    try:
+        taken = await profile(wish.seconds)
+    except MissingExtraError as error:
+        raise UnimplementedError(str(error)) from error
     if (wish.format or _accepted(request)) == "html":
         return Response(taken.html, media_type="text/html")
     return Response(taken.speedscope, media_type="application/json")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .json_lines import LinesResponse as LinesResponse, lines as lines
     from .server_sent_events import events as events
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         "..faults.problem": ("problems",),

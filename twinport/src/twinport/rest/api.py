@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from .. import faults
 from ..errors import StartupError
+from ..faults.problem import Problem, install, problems
 from ..settings import Identity
 from ..validation import Step, first_mistakes, validator
 from .innermost import Innermost
@@ -101,7 +101,7 @@ def create_api(identity: Identity, guard: Layer | None) -> Api:
     api.guard = guard
     field: Any = ModelField
     field.validate = _validated
-    faults.install(api)
+    install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     api.add_middleware(heads_as_gets)
     return api
@@ -122,7 +122,7 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in FRAMEWORK_SCHEMAS:
         schemas.pop(name, None)
-    definition = faults.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    definition = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= definition.pop("$defs", {}) | {"Problem": definition}
     for operations in document.get("paths", {}).values():
         for operation in operations.values():
@@ -133,8 +133,8 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
 
 def _document_errors(responses: dict[str, Any]) -> None:
     if responses.pop(FRAMEWORK_ERROR, None):
-        responses |= _as_text(faults.problems(400))
-    responses["default"] = {**faults.problems(500)[500], "description": "Any other error"}
+        responses |= _as_text(problems(400))
+    responses["default"] = {**problems(500)[500], "description": "Any other error"}
 
 
 def _keep_to_3_1(responses: dict[str, Any]) -> None:

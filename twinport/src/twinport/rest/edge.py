@@ -12,7 +12,9 @@ from ..calls.call import Call, current
 from ..calls.deadline import GRPC_TIMEOUT, time_for
 from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError, UnavailableError
-from ..faults import CLIENT_CLOSED_REQUEST, code_of, problem, public, refusal
+from ..faults.codes import CLIENT_CLOSED_REQUEST, code_of
+from ..faults.problem import problem, refusal
+from ..faults.public import public
 from .connections import CUT, HANDLER
 from .exchange import Exchange
 from .limits import check_head

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ..errors import ResourceExhaustedError, ServiceError
-from ..faults import problem
+from ..faults.problem import problem
 from ..validation import parsed, written
 from .contents import LINES
 

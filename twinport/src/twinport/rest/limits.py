@@ -6,7 +6,7 @@ from http.client import BAD_REQUEST, METHOD_NOT_ALLOWED
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..faults import refusal
+from ..faults.problem import refusal
 from .body import LENGTH, Body, too_large, unread
 from .settings import HttpLimits
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..faults import refusal
+from ..faults.problem import refusal
 
 NO_BODY: Message = {"type": "http.response.body", "body": b""}
 

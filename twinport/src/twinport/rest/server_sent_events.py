@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from fastapi.sse import ServerSentEvent
 
 from ..errors import ServiceError
-from ..faults import problem
+from ..faults.problem import problem
 from ..validation import written
 
 PROBLEM = "problem"  # the name of the event that an error in the midst becomes

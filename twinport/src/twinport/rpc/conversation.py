@@ -15,8 +15,8 @@ from ..calls.alarm import EARLY_S
 from ..calls.call import Call, current
 from ..calls.edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError, ServiceError
-from ..faults import details, public, without_secrets
-from ..faults.status import BINARY_STATUS
+from ..faults.public import public, without_secrets
+from ..faults.status import BINARY_STATUS, details
 from .leaving import LEFT
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for type checkers only

@@ -36,7 +36,10 @@ def main(
 ) -> int:
     """Do what the command line says; return 0, or 1 if it failed, or 2 for settings and usage.
 
-    `build` wires the service that `run` serves; `commands` are further ones of the service's own.
+    `model` is the class of all settings; the package that it is in gives the command, the variables
+    (ORDER_BOOK__HTTP__PORT) and the distribution their names. `build` wires the service that `run`
+    serves, before it takes a call: what it raises ends the start. `commands` are further ones of
+    the service's own.
     """
     return cli.main(model, lambda settings: run(settings, build), [call_command(), *commands])
 
@@ -48,7 +51,7 @@ def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     identity, waits, redact = settings.service, settings.lifecycle, settings.logs.redact
     with (
         hearing() as signals,
-        logging_to(settings.logs, identity) as logs,
+        logging_to(settings.logs, identity, _package_of(settings)) as logs,
         tracing(settings.traces, identity, redact) as spans,
         bare_clients_traced(),
         instrumented(os.environ),
@@ -59,6 +62,10 @@ def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     if failure:
         raise DiedError(failure)
     return 0
+
+
+def _package_of(settings: Settings) -> str:
+    return type(settings).__module__.partition(".")[0]
 
 
 async def _served(

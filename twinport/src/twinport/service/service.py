@@ -73,7 +73,12 @@ class Service:
         self._stage = "start"
 
     def allow(self, table: Mapping[str, Needs]) -> None:
-        """Say what operations need, on both transports; with `auth` on the others are closed."""
+        """Say what operations need, on both transports; with `auth` on the others are closed.
+
+        An operation has the name of its gRPC method, `GetOrder`, and so has the route function
+        `get_order`. Raises StartupError for a name that is said twice; one that no operation has
+        ends the start, too.
+        """
         self._auth.allow(table)
 
     async def open(self, resource: AbstractAsyncContextManager[Resource]) -> Resource:
@@ -89,12 +94,15 @@ class Service:
         return self._clients.http(name)
 
     def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` as long as the service; if it ends by itself, the service stops in order."""
+        """Run `work` as long as the service; it is cancelled after the servers have stopped.
+
+        If it ends by itself, returning or raising, the service stops in order with status 1.
+        """
         self._background.spawn(name, work)
         self._resources.push_async_callback(self._background.end, name)
 
     def check(self, name: str, probe: Probe) -> None:
-        """Let readiness depend on `probe`, which raises if it is not well."""
+        """Let readiness depend on `probe`, which raises if it is not well; `name` is shown."""
         self._health.check(name, probe)
 
     def on_stop(self, end: Callable[[], None]) -> None:

@@ -1,5 +1,8 @@
 """Settings from TOML files, secret files, variables and the command line; mistakes are named.
 
+Public are the types that fields of a service's own settings may have: `Duration`, `Size`, `Port`,
+`Url`.
+
 To read in this order: `sources` says where to look, `read` makes a layer of each place (`layers`
 are of files, `texts` of variables and the like), `load` has pydantic merge and check them all, and
 `mistakes` turns what is wrong into lines. `shapes` answers what a type can hold, `paths` walks what
@@ -7,22 +10,17 @@ it does hold, `masks` hides secrets. The rest describes: `kinds` and `quantities
 `show`, `schema` and `reference` for people.
 """
 
-from .kinds import Duration, Identity, Port, Section, SettingsRoot, Size, Url
-from .load import Loaded, changed, load
-from .mistakes import mistake
-from .sources import Sources
+from .kinds import (
+    Duration,
+    Identity as Identity,
+    Port,
+    Section as Section,
+    SettingsRoot as SettingsRoot,
+    Size,
+    Url,
+)
+from .load import Loaded as Loaded, changed as changed, load as load
+from .mistakes import mistake as mistake
+from .sources import Sources as Sources
 
-__all__ = [
-    "Duration",
-    "Identity",
-    "Loaded",
-    "Port",
-    "Section",
-    "SettingsRoot",
-    "Size",
-    "Sources",
-    "Url",
-    "changed",
-    "load",
-    "mistake",
-]
+__all__ = ["Duration", "Port", "Size", "Url"]

@@ -4,7 +4,6 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from ..errors import SettingsError
@@ -44,12 +43,8 @@ def _read(read: Reader, model: type[SettingsRoot], sources: Sources) -> Layer:
 
 
 def _facts(model: type[SettingsRoot], sources: Sources) -> Layer:
-    try:
-        version = metadata.version(sources.program)
-    except metadata.PackageNotFoundError:
-        version = "0.0.0"
     environment, host = sources.chosen_environment, socket.gethostname()
-    facts = {"version": version, "environment": environment, "instance": host}
+    facts = {"version": sources.version, "environment": environment, "instance": host}
     return Facts(model, {"service": facts})
 
 

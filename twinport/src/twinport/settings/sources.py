@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 
@@ -22,6 +23,14 @@ class Sources:
     def program(self) -> str:
         """Name of the distribution and of the command, such as "order-book"."""
         return self.package.replace("_", "-")
+
+    @property
+    def version(self) -> str:
+        """Version of that distribution, "0.0.0" where it is not installed."""
+        try:
+            return metadata.version(self.program)
+        except metadata.PackageNotFoundError:
+            return "0.0.0"
 
     @property
     def prefix(self) -> str:

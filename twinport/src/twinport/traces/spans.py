@@ -29,7 +29,12 @@ def start(name: str, attributes: dict[str, Any]) -> Span:
 
 @contextmanager
 def span(name: str, **attributes: Any) -> Iterator[Span]:
-    """Show the lines that it encloses as a span of the call under way."""
+    """Show the lines that it encloses as a span of the call under way.
+
+    `attributes` are text, numbers, bool, or lists of one of them. It yields OpenTelemetry's span,
+    for events and further attributes; in a call that is not sampled that of nobody, which takes
+    everything and shows nothing. An exception that leaves marks it, unless it is a caller's own.
+    """
     if not is_traced():
         yield INVALID_SPAN
         return

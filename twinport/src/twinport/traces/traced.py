@@ -26,7 +26,10 @@ def traced(*, arguments: bool = False) -> Callable[[Function], Function]: ...
 
 
 def traced(function: Callable[..., Any] | None = None, /, *, arguments: bool = False) -> Any:
-    """Give each call of a function a span; `arguments` shows them, except what looks secret."""
+    """Give each call of a function a span; `arguments` shows them, except what looks secret.
+
+    Plain and async functions, and generators of either kind; as `@traced` or `@traced(...)`.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         return _observed(Plan(function, arguments=arguments, metered=False))
@@ -35,7 +38,10 @@ def traced(function: Callable[..., Any] | None = None, /, *, arguments: bool = F
 
 
 def profiled(function: Function) -> Function:
-    """Give each call of a function a span with its wall and processor time, in seconds."""
+    """Give each call of a function a span with its wall and processor time.
+
+    They are its attributes `profile.wall_s` and `profile.cpu_s`, in seconds.
+    """
     return cast(Function, _observed(Plan(function, arguments=False, metered=True)))
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import threading
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from ...errors import FailedPreconditionError
+from ...extras import part
 
 _one_at_a_time = threading.Lock()
 
@@ -18,8 +18,11 @@ class Profile(NamedTuple):
 
 
 async def profile(seconds: float) -> Profile:
-    """Watch for `seconds` what the loop does; raises FailedPreconditionError if one is watching."""
-    pyinstrument: Any = import_module("pyinstrument")  # most processes never need it
+    """Watch for `seconds` what the loop does; raises FailedPreconditionError if one is watching.
+
+    Raises MissingExtraError, too.
+    """
+    pyinstrument = part("pyinstrument", "a profile")  # most processes never need it
     profiler = pyinstrument.Profiler(async_mode="disabled")  # all tasks, not only this one
     if not _one_at_a_time.acquire(blocking=False):
         raise FailedPreconditionError("a profile is being taken already")
@@ -34,6 +37,6 @@ async def profile(seconds: float) -> Profile:
 
 
 def _rendered(session: Any) -> Profile:
-    renderers: Any = import_module("pyinstrument.renderers")
+    renderers = part("pyinstrument.renderers", "a profile")
     speedscope = renderers.SpeedscopeRenderer().render(session)
     return Profile(renderers.HTMLRenderer().render(session), speedscope)
