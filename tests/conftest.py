@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
+from twinport.testing import own_environment
+
 TEMPLATE = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent  # where the template's own tools are: cookiecutter, cruft, uv
 
@@ -31,14 +33,20 @@ def bake(tmp_path: Path) -> Bake:
 
 
 @pytest.fixture(scope="session")
-def run() -> Run:
+def environment() -> dict[str, str]:
+    """The variables for a command that a test starts."""
+    return own_environment() | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture(scope="session")
+def run(environment: dict[str, str]) -> Run:
     """Runs a command in a folder, which must succeed, and returns what it printed."""
 
     def run(*command: str | Path, cwd: Path, **variables: str) -> str:
         done = subprocess.run(
             command,
             cwd=cwd,
-            env=own_environment() | variables,
+            env=environment | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -50,13 +58,6 @@ def run() -> Run:
     return run
 
 
-def own_environment() -> dict[str, str]:
-    """Return the environment without what `make` and a virtual environment put there."""
-    foreign = ("MAKE", "MFLAGS", "VIRTUAL_ENV", "PYTHONPATH", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
-
-
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     """The default service, installed as on a machine without uv, in a folder with a blank."""
@@ -64,9 +65,3 @@ def installed(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     service = Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
     run("make", "UV=", "install", cwd=service)
     return service
-
-
-@pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
-    """The variables for a command that a test starts itself."""
-    return own_environment()

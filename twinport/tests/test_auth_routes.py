@@ -19,7 +19,7 @@ from sample.settings import Settings
 from twinport import Service
 from twinport.auth import PUBLIC, AuthSettings, needs
 from twinport.errors import StartupError
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 from support.certified import Site
 from support.issuer import AUDIENCE, ISSUER, Issuer

@@ -18,11 +18,11 @@ from google.protobuf.message_factory import GetMessageClass
 import sample as package
 from sample.settings import Settings
 from twinport import Service
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
+from twinport.testing import FakeZipkin
 from twinport.tls.authority import write
 
 from support.certified import Site
-from support.collector import Collector
 from support.forking import forked
 from support.places import SAMPLE
 
@@ -182,7 +182,7 @@ async def test_a_method_of_another_service_is_found_by_reflection(
 
 
 async def test_a_call_leaves_a_span_even_where_few_are_sampled(ports: Ports):
-    with Collector() as collector:
+    with FakeZipkin() as collector:
         said = await call(
             f"{SERVICE}/CreateOrder",
             ITEM,

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from support.lasting import lasting_port
+from twinport.testing import free_port
+
 from support.places import SUPPORT
 from support.process import TIMEOUT_S, Service, started
 
@@ -53,7 +54,7 @@ async def test_a_signal_to_a_child_is_not_one_to_the_service(service, number: si
 
 async def test_a_child_that_outlives_the_service_keeps_no_port():
     names = ("http", "grpc", "management")
-    ports = {f"{name}__port": str(lasting_port()) for name in names}
+    ports = {f"{name}__port": str(free_port()) for name in names}
     async with started(PARENTING, **ports) as first:
         child = await asked(first, "fork")
         first.process.kill()

@@ -26,7 +26,7 @@ from twinport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 TEA = {"sku": "tea", "quantity": 2}
 PART, PARTS = b"x" * 1000, 5

@@ -13,7 +13,7 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from twinport.calls.call import Call, current
 from twinport.clients.rpc_spans import rpc_spans
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 from twinport.settings import Identity
 from twinport.traces import (
     TracesSettings,

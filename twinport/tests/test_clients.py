@@ -48,7 +48,7 @@ from twinport.errors import (
     StartupError,
     UnavailableError,
 )
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 from twinport.tls.authority import write
 
 from support.certified import Site

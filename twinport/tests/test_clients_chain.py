@@ -25,7 +25,7 @@ from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
 from twinport.errors import DeadlineExceededError
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 LONG_S = 60.0  # more than any caller leaves
 

@@ -25,7 +25,7 @@ from twinport.clients.clients import connect
 from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 COOKIE = "session=user-one"
 SETTING = {"set-cookie": f"{COOKIE}; Path=/"}

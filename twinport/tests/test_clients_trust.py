@@ -16,7 +16,7 @@ from twinport.clients.http import HttpClient
 from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings, ClientTls
 from twinport.errors import UnavailableError
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 from twinport.tls.authority import Authority
 
 from support.certified import Site

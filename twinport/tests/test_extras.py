@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from twinport import extras
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 BASE = [  # what a caller of services uses
     "twinport",

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sample.app import build
 from sample.settings import Settings
 from twinport import Service
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 from support.process import started
 

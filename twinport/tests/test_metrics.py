@@ -20,7 +20,7 @@ from twinport.clients.settings import (
     ClientSettings,
 )
 from twinport.errors import UnavailableError
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 from support.callers import ByRest, ByRpc
 

@@ -22,7 +22,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 import sample as package
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 from support.process import TIMEOUT_S, Service, executed, started
 

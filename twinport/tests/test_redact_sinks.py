@@ -31,10 +31,10 @@ from twinport.logs import Logs, LogsSettings, logging_to
 from twinport.management.loggers import shown
 from twinport.settings import Identity, Section
 from twinport.settings.show import as_json, as_text
+from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings, span, tracing
-from twinport.traces.profiling import log_stacks
+from twinport.traces.profiling.stacks import log_stacks
 
-from support.collector import Collector as SpanCollector
 from support.log_collectors import Collector as LogCollector
 from support.sample_settings import Folder, Settings as Sample
 from support.secret_shapes import FIELDS, HEAD, TEXTS, leaks
@@ -128,7 +128,7 @@ def test_no_span_has_a_secret():
             traced.add_event(text, {"told": text, "fields": str(fields)})
             raise ValueError(text)
 
-    with SpanCollector() as collector:
+    with FakeZipkin() as collector:
         with tracing(TracesSettings(endpoint=collector.endpoint), IDENTITY) as spans:
             trace_it()
             asyncio.run(spans.close(20))

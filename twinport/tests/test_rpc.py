@@ -40,7 +40,7 @@ from twinport.lifecycle import LifecycleSettings
 from twinport.rpc.arrivals import FEW
 from twinport.rpc.options import options
 from twinport.rpc.settings import GrpcKeepalive, GrpcSettings
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 from twinport.settings import Sources, load
 from twinport.traces import span
 

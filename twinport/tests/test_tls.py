@@ -30,7 +30,7 @@ from twinport.errors import (
     StartupError,
     UnauthenticatedError,
 )
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 from twinport.settings import Sources, load
 from twinport.tls.authority import Authority, Pair, main, write
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import StartupError
 
-SERVER = "server"
+SERVER, TESTING = "server", "testing"
 EXTRAS = {  # of this distribution, by the package that they bring
     "cryptography": SERVER,
     "fastapi": SERVER,
@@ -24,6 +24,8 @@ EXTRAS = {  # of this distribution, by the package that they bring
     "granian": "granian",
     "jwt": "jwt",
     "pyinstrument": "profile",
+    "jsonschema": TESTING,
+    "pytest": TESTING,
     "httptools": "uvicorn",
     "uvicorn": "uvicorn",
 }

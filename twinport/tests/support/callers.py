@@ -7,7 +7,7 @@ import httpx
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 TEA = {"sku": "tea", "quantity": 1}
 

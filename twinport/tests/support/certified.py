@@ -12,7 +12,7 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport.auth import AuthSettings
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 from twinport.tls import HttpTlsSettings, TlsSettings
 from twinport.tls.authority import Authority, Pair, write
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sample as package
-from twinport.service.listeners import Ports
+from twinport.service.ports import Ports
 
 from support.forking import Forked, forked
 from support.places import SAMPLE

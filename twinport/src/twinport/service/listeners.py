@@ -7,15 +7,8 @@ from typing import NamedTuple
 
 from ..lifecycle import bind, kept_from_children
 from ..rpc.server import RpcServer
+from .ports import Ports
 from .settings import Settings
-
-
-class Ports(NamedTuple):
-    """The ports in use; what a 0 in the settings became."""
-
-    http: int
-    grpc: int
-    management: int
 
 
 class Listeners(NamedTuple):

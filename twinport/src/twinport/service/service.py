@@ -30,7 +30,8 @@ from ..rpc.conversation import RpcParts
 from ..rpc.server import RpcServer
 from ..traces import Tracing
 from ..traces.rest import instrument
-from .listeners import Ports, ports_taken
+from .listeners import ports_taken
+from .ports import Ports
 from .settings import Settings
 
 if TYPE_CHECKING:
