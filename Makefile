@@ -80,7 +80,6 @@ test-pythons: .venv/.installed ## the library's and a service's tests on each ot
 	$(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)
-	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --require-hashes -r bench/requirements.lock
 	$(BENCH)/settings.py $(BENCHED)
 	$(BENCH)/start.py
 	$(BENCH)/table.py
@@ -182,6 +181,7 @@ bench-baked: .venv/.installed
 	@rm -rf $(BENCHED)/src $(BENCHED)/config $(BENCHED)/proto
 	@$(BIN)/cookiecutter --no-input -f -o .build/bench . service_name=order-book >/dev/null
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BENCHED) install
+	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --no-deps --require-hashes -r bench/requirements.lock
 
 bench-tools:
 	@tools/need.sh valgrind=valgrind
