@@ -62,7 +62,10 @@ def _mistake(service_name: str) -> str | None:
 
 def _is_taken(service_name: str) -> bool:
     listed = (TEMPLATE / "taken-names.txt").read_text(encoding="utf-8").splitlines()
-    return service_name in (*listed, LIBRARY) or service_name.replace("-", "_") in sys.stdlib_module_names
+    return (
+        service_name in (*listed, LIBRARY)
+        or service_name.replace("-", "_") in sys.stdlib_module_names
+    )
 
 
 def _advice(service_name: str) -> str:

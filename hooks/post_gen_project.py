@@ -54,7 +54,11 @@ def note_origin() -> None:
         return
     known = {key: value for key, value in answers.items() if key not in NOT_FOR_CRUFT}
     known |= {"_template": found["template"], "_commit": found["commit"]}
-    about = {"checkout": answers["_checkout"], "context": {"cookiecutter": known}, "directory": None}
+    about = {
+        "checkout": answers["_checkout"],
+        "context": {"cookiecutter": known},
+        "directory": None,
+    }
     text = json.dumps(found | about, ensure_ascii=False, indent=2)
     Path(".cruft.json").write_text(f"{text}\n", encoding="utf-8")
 

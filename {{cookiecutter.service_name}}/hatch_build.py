@@ -44,8 +44,10 @@ def generate(to: Path) -> None:
     """Write the code of all that is in proto/, with its types, in place of what was there."""
     for old in to.rglob("*_pb2*.py*"):
         old.unlink()
+    protos = [str(path) for path in (HOME / "proto").rglob("*.proto")]
+    if not protos:
+        return
     kinds = (f"--{kind}{to}" for kind in KINDS)
-    protos = map(str, (HOME / "proto").rglob("*.proto"))
     plugins = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{HOME / 'proto'}", *kinds, *protos]
     subprocess.run(command, env=os.environ | {"PATH": plugins}, check=True)
