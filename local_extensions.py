@@ -62,10 +62,8 @@ def _mistake(service_name: str) -> str | None:
 
 def _is_taken(service_name: str) -> bool:
     listed = (TEMPLATE / "taken-names.txt").read_text(encoding="utf-8").splitlines()
-    return (
-        service_name in (*listed, LIBRARY)
-        or service_name.replace("-", "_") in sys.stdlib_module_names
-    )
+    taken = {*listed, LIBRARY, *sys.stdlib_module_names}
+    return not taken.isdisjoint({service_name, service_name.replace("-", "_")})
 
 
 def _advice(service_name: str) -> str:

@@ -54,12 +54,9 @@ def note_origin() -> None:
         return
     known = {key: value for key, value in answers.items() if key not in NOT_FOR_CRUFT}
     known |= {"_template": found["template"], "_commit": found["commit"]}
-    about = {
-        "checkout": answers["_checkout"],
-        "context": {"cookiecutter": known},
-        "directory": None,
-    }
-    text = json.dumps(found | about, ensure_ascii=False, indent=2)
+    state = found | {"checkout": answers["_checkout"], "directory": None}
+    state["context"] = {"cookiecutter": known}
+    text = json.dumps(state, ensure_ascii=False, indent=2)
     Path(".cruft.json").write_text(f"{text}\n", encoding="utf-8")
 
 

@@ -51,11 +51,23 @@ def fail() -> Run:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
-    """The default service, installed as on a machine without uv, in a folder with a blank."""
-    folder = tmp_path_factory.mktemp("in stalled")
-    service = Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
+    """The default service, installed with uv, in a folder with a blank."""
+    service = _baked(tmp_path_factory)
+    run("make", "install", cwd=service)
+    return service
+
+
+@pytest.fixture(scope="session")
+def installed_by_pip(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """The same, as on a machine without uv, which takes far longer."""
+    service = _baked(tmp_path_factory)
     run("make", "UV=", "install", cwd=service)
     return service
+
+
+def _baked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("in stalled")
+    return Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
 
 
 @pytest.fixture(scope="session")
