@@ -38,7 +38,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-bakes test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format docs lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ test: lint library test-bakes ## the library, then what comes out of the templat
 
 library: $(LIBRARY)/.generated ## the library, in place: lint, types and its tests
 	cd twinport && .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@$(MAKE) test-library
+
+test-library: $(LIBRARY)/.generated ## its tests alone
 	cd twinport && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-bakes: .venv/.installed ## bake; lint, type-check and test what was baked
@@ -73,11 +76,10 @@ screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on t
 test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
 	$(PYTEST) -m newest
 
-test-pythons: .venv/.installed ## the library's and a service's tests on each Python that is found
+test-pythons: .venv/.installed ## the library's and a service's tests on each other Python that is found
 	$(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)
-	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --require-hashes -r bench/requirements.lock
 	$(BENCH)/settings.py $(BENCHED)
 	$(BENCH)/start.py
 	$(BENCH)/table.py
@@ -104,20 +106,25 @@ format: .venv/.installed ## lay out the code and sort its imports
 docs: $(LIBRARY)/.generated ## twinport/docs/settings.md, from the descriptions of the settings
 	$(LIBRARY)/bin/python tools/settings_page.py > twinport/docs/settings.md
 
+dist: $(LIBRARY)/.generated ## dist/: the library's wheel and sdist, for an index
+	@rm -f dist/twinport-*
+	cd twinport && .venv/bin/python -m hatchling build -d ../dist
+
 lock: .venv/.installed ## all locks, so that they fit both pyproject.toml, and the list of taken names
 	$(call compile,lock,)
 
 upgrade: .venv/.installed ## the same, with the newest versions
 	$(call compile,upgrade,--upgrade)
 
-names: .venv/.installed ## the list of taken names, from the lock of the service
+names: .venv/.installed ## the list of taken names, from the locks of the service and of the library's extras
 	$(call bake)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) .venv/.locked
-	$(BAKED)/.venv/bin/python tools/taken_names.py '$(SERVICE)/requirements-dev.lock' > .build/taken-names.txt
+	$(BIN)/uv pip install --quiet --python $(BAKED)/.venv/bin/python --no-deps --require-hashes -r twinport/requirements.lock
+	$(BAKED)/.venv/bin/python tools/taken_names.py '$(SERVICE)/requirements-dev.lock' twinport/requirements.lock > .build/taken-names.txt
 	mv .build/taken-names.txt taken-names.txt
 
 clean: ## remove all that was installed or made
-	rm -rf .venv .build $(LIBRARY) .mypy_cache .pytest_cache .ruff_cache twinport/.*_cache twinport/.hypothesis
+	rm -rf .venv .build dist $(LIBRARY) .mypy_cache .pytest_cache .ruff_cache twinport/.*_cache twinport/.hypothesis
 
 # The steps of an installation, each with its inputs.
 
@@ -174,6 +181,7 @@ bench-baked: .venv/.installed
 	@rm -rf $(BENCHED)/src $(BENCHED)/config $(BENCHED)/proto
 	@$(BIN)/cookiecutter --no-input -f -o .build/bench . service_name=order-book >/dev/null
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BENCHED) install
+	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --no-deps --require-hashes -r bench/requirements.lock
 
 bench-tools:
 	@tools/need.sh valgrind=valgrind

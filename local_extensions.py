@@ -12,7 +12,8 @@ from cookiecutter.utils import simple_filter
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 LONGEST = 36  # characters; with more, import lines in the tests outgrow their 100 columns
 # Of a service, and those that git or ruff skip wherever they are.
-OWN_FOLDERS = {"config", "deploy", "dist", "node-modules", "proto", "src", "tests", "vendor"}
+OWN_FOLDERS = {"config", "deploy", "proto", "src", "tests", "vendor"}
+OWN_FOLDERS |= {"build", "buck-out", "dist", "node-modules", "site-packages"}
 LIBRARY = "twinport"  # which no lock names, so taken-names.txt does not
 TEMPLATE = Path(__file__).parent
 
@@ -61,7 +62,8 @@ def _mistake(service_name: str) -> str | None:
 
 def _is_taken(service_name: str) -> bool:
     listed = (TEMPLATE / "taken-names.txt").read_text(encoding="utf-8").splitlines()
-    return service_name in (*listed, LIBRARY) or service_name.replace("-", "_") in sys.stdlib_module_names
+    taken = {*listed, LIBRARY, *sys.stdlib_module_names}
+    return not taken.isdisjoint({service_name, service_name.replace("-", "_")})
 
 
 def _advice(service_name: str) -> str:

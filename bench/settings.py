@@ -17,7 +17,7 @@ PROBE = """
 import importlib, json, sys, time
 package, environment = sys.argv[1:]
 model = importlib.import_module(f"{package}.settings").Settings
-settings = importlib.import_module(f"{package}.runtime.settings")
+settings = importlib.import_module("twinport.settings")
 sources = settings.Sources(package, environment=environment)
 took = []
 for _ in range(2):

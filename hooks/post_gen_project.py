@@ -9,68 +9,60 @@ from pathlib import Path
 
 answers = json.loads(r"""{{ cookiecutter | jsonify }}""")
 template = Path(r"""{{ cookiecutter.service_name | template_folder }}""")
-PARTS = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "docs", "src")
+PARTS = {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "docs", "src"}
 LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.py[co]", "*.egg-info", ".*", "*~")
-HOSTS = {"gh": "https://github.com/{}.git", "gl": "https://gitlab.com/{}.git"}
+NOT_FOR_CRUFT = {"_repo_dir", "_output_dir", "_checkout"}  # of this machine, or said elsewhere
 
 
-def vendor(library: Path) -> None:
-    """Copy the library as it is at the template; nothing is installed or asked of a network."""
-    for part in PARTS:
-        source, target = template / "twinport" / part, library / part
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=LEFTOVERS, dirs_exist_ok=True)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
-
-
-def origin() -> str:
-    """Return what `cruft` can clone; raises ValueError that says why there is nothing."""
-    named = str(answers["_template"])
-    host, colon, path = named.partition(":")
-    if colon and host in HOSTS:
-        return HOSTS[host].format(path)
-    if named.endswith(".zip"):
-        raise ValueError("a zip archive has no commits")
-    if "://" not in named and "@" not in named and not Path(named).is_absolute():
-        raise ValueError(f"{named!r} is a relative path")
-    return named
-
-
-def commit() -> str:
-    """Return the commit that the template is at; raises ValueError."""
-    if git("rev-parse", "--show-toplevel") != str(template.resolve()):
-        raise ValueError("the template is no git repository of its own")
-    if git("status", "--porcelain"):
-        raise ValueError("the template has changes that are not committed")
-    return git("rev-parse", "HEAD")
+def unwanted(folder: str, names: list[str]) -> set[str]:
+    """Return what `vendor/twinport` does without: tests, locks, what an installation left there."""
+    others = set(names) - PARTS if Path(folder) == template / "twinport" else set()
+    return others | LEFTOVERS(folder, names)
 
 
 def git(*arguments: str) -> str:
-    command = ("git", "-C", str(template), *arguments)
+    """Return what git says of the template, not of a repository around it; raises ValueError."""
+    command = ["git", f"--git-dir={template / '.git'}", f"--work-tree={template}", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=template, capture_output=True, text=True, check=False)
     except OSError:
         raise ValueError("git is not installed") from None
+    if done.returncode:
+        raise ValueError("the template is no git repository of its own")
     return done.stdout.strip()
 
 
+def origin() -> dict[str, str]:
+    """Return the address, which `cruft` can clone, and the commit; raises ValueError."""
+    named, folder = answers["_template"], answers["_repo_dir"]
+    if named.lower().endswith(".zip"):
+        raise ValueError("a zip archive has no commits")
+    if named == folder and not Path(named).is_absolute():
+        raise ValueError("the path of the template is relative")
+    if git("status", "--porcelain"):
+        raise ValueError("the template has changes that are not committed")
+    address = named if named == folder else git("config", "remote.origin.url")
+    return {"template": address, "commit": git("rev-parse", "HEAD")}
+
+
 def note_origin() -> None:
-    """Write .cruft.json, as `cruft create` does, so that `cruft update` works later."""
+    """Write .cruft.json as `cruft create` does, so that `cruft update` works later."""
     try:
-        state = {"template": origin(), "commit": commit(), "checkout": None}
+        found = origin()
     except ValueError as reason:
-        print(f"\n    Where it came from is not recorded, so `cruft update` cannot be used: {reason}.")
+        print(f"\n    Where it came from is not recorded, so cruft cannot update it: {reason}.")
         return
-    known = {key: value for key, value in answers.items() if key not in ("_repo_dir", "_output_dir")}
-    context = {"cookiecutter": known | {"_template": state["template"]}}
-    text = json.dumps(state | {"context": context, "directory": None}, ensure_ascii=False, indent=2)
+    known = {key: value for key, value in answers.items() if key not in NOT_FOR_CRUFT}
+    known |= {"_template": found["template"], "_commit": found["commit"]}
+    state = found | {"checkout": answers["_checkout"], "directory": None}
+    state["context"] = {"cookiecutter": known}
+    text = json.dumps(state, ensure_ascii=False, indent=2)
     Path(".cruft.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 project = Path.cwd()
-vendor(project / "vendor/twinport")
+shutil.rmtree(project / "vendor/twinport", ignore_errors=True)
+shutil.copytree(template / "twinport", project / "vendor/twinport", ignore=unwanted)
 if "_repo_dir" in answers:  # cruft, which notes it by itself, sets none
     note_origin()
 typed_in = Path(os.environ.get("PWD", project.parent)).resolve()  # the hook runs in the project

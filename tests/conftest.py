@@ -1,21 +1,22 @@
 """Bake the template, and work with what was baked as its users do: by `make`."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
 
-from twinport.testing import own_environment
-
-TEMPLATE = Path(__file__).parents[1]
-TOOLS = Path(sys.executable).parent  # where the template's own tools are: cookiecutter, cruft, uv
-
-Bake = Callable[..., Path]
-Run = Callable[..., str]
+from tests.baking import (
+    TEMPLATE,
+    Bake,
+    Run,
+    command,
+    commit,
+    copy_of_template,
+    own_environment,
+)
 
 
 @pytest.fixture
@@ -33,25 +34,11 @@ def bake(tmp_path: Path) -> Bake:
 
 
 @pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
-    """The variables for a command that a test starts."""
-    return own_environment() | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
-
-
-@pytest.fixture(scope="session")
-def run(environment: dict[str, str]) -> Run:
+def run() -> Run:
     """Runs a command in a folder, which must succeed, and returns what it printed."""
 
-    def run(*command: str | Path, cwd: Path, **variables: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+    def run(*words: str | Path, cwd: Path, **variables: str) -> str:
+        done = command(*words, cwd=cwd, **variables)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
@@ -59,9 +46,75 @@ def run(environment: dict[str, str]) -> Run:
 
 
 @pytest.fixture(scope="session")
+def fail() -> Run:
+    """Runs a command in a folder, which must fail, and returns what it printed."""
+
+    def fail(*words: str | Path, cwd: Path, **variables: str) -> str:
+        done = command(*words, cwd=cwd, **variables)
+        assert done.returncode != 0, done.stdout
+        return done.stdout
+
+    return fail
+
+
+@pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
-    """The default service, installed as on a machine without uv, in a folder with a blank."""
-    folder = tmp_path_factory.mktemp("in stalled")
-    service = Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
+    """The default service, installed with uv, in a folder with a blank."""
+    service = _baked(tmp_path_factory)
+    run("make", "install", cwd=service)
+    return service
+
+
+@pytest.fixture(scope="session")
+def installed_by_pip(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """The same, as on a machine without uv, which takes far longer."""
+    service = _baked(tmp_path_factory)
     run("make", "UV=", "install", cwd=service)
     return service
+
+
+def _baked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("in stalled")
+    return Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The variables for a command that a test starts itself."""
+    return own_environment()
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """The template as a git repository of its own; its tag `before` has an older library."""
+    folder = copy_of_template(tmp_path_factory.mktemp("team") / "twinport.git")
+    with _as_it_was(folder):
+        commit(run, folder)
+    run("git", "tag", "before", cwd=folder)
+    commit(run, folder, "Go on")
+    return folder
+
+
+@contextmanager
+def _as_it_was(template: Path) -> Iterator[None]:
+    """Take from the library a page and a dependency, which the locks lose too; add a module."""
+    older = template / "twinport/src/twinport/older.py"
+    older.write_text('"""Gone since."""\n', encoding="utf-8")
+    page, project = template / "twinport/docs/logs.md", template / "twinport/pyproject.toml"
+    changed = [page, project, *template.glob("{{*/*.lock")]
+    texts = {path: path.read_text(encoding="utf-8") for path in changed}
+    page.unlink()
+    for path in changed[1:]:
+        path.write_text(_without(path.suffix, texts[path]), encoding="utf-8")
+    yield
+    older.unlink()
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+
+
+def _without(kind: str, text: str) -> str:
+    """Return a lock, or a pyproject.toml, without what came in since: stamina and tenacity."""
+    entry = r"^(stamina|tenacity)==.*\n( .*\n)+" if kind == ".lock" else r'^ *"stamina.*\n'
+    shorter, count = re.subn(entry, "", text, flags=re.MULTILINE)
+    assert count
+    return shorter

@@ -1,7 +1,8 @@
-"""Print the names that no service may have; run by a service's own Python after `make install`.
+"""Print the names that no service may have; run by a Python that has all of the locks installed.
 
 Lower-case, with hyphens: whatever Python 3.11 and later call a module of their own, and each
-distribution of the lock with everything that can be imported from it.
+distribution of the locks with everything that can be imported from it. The library's lock is among
+them as a service may ask for one of its extras later.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ def standard_library() -> set[str]:
 
 
 def distributions(lock: str) -> set[str]:
-    """Return the names that stand before `==` in `lock`, also those for other systems."""
+    """Return the names that stand before `==` in a lock, also those for other systems."""
     return set(re.findall(r"^([\w.-]+)==", lock, flags=re.MULTILINE))
 
 
@@ -34,8 +35,8 @@ def as_service_names(names: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    lock = Path(sys.argv[1]).read_text(encoding="utf-8")
-    digest = hashlib.sha256(lock.encode()).hexdigest()
-    print(f"# made by `make names` from the lock with sha256 {digest}")
-    taken = standard_library() | distributions(lock) | set(packages_distributions()) | INSTALLERS
+    locks = "".join(Path(lock).read_text(encoding="utf-8") for lock in sys.argv[1:])
+    digest = hashlib.sha256(locks.encode()).hexdigest()
+    print(f"# made by `make names` from the locks with sha256 {digest}")
+    taken = standard_library() | distributions(locks) | set(packages_distributions()) | INSTALLERS
     print(*as_service_names(taken), sep="\n")

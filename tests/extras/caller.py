@@ -9,8 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
-import twinport
 from loguru import logger
+
+import twinport
 from twinport import NotFoundError, Section, span
 from twinport.clients import ClientSettings, connect, connect_http
 from twinport.logs import logging_to

@@ -1,0 +1,49 @@
+"""What the tests of the template share: where it is, and commands run as its users run them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from twinport import testing
+
+TEMPLATE = Path(__file__).parents[1]
+SERVICE = TEMPLATE / "{{cookiecutter.service_name}}"
+TOOLS = Path(sys.executable).parent  # where the template's own tools are: cookiecutter, cruft, uv
+
+Bake = Callable[..., Path]
+Run = Callable[..., str]
+
+
+def command(*words: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder; all that it prints is in `stdout`."""
+    return subprocess.run(
+        words,
+        cwd=cwd,
+        env=own_environment() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def own_environment() -> dict[str, str]:
+    """Return the environment without what `make` and a virtual environment put there."""
+    return testing.own_environment() | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+
+
+def copy_of_template(to: Path) -> Path:
+    """Copy the template, without what was installed or made there."""
+    made = (".git", ".venv", ".build", "dist", ".*_cache", "__pycache__", ".hypothesis")
+    return shutil.copytree(TEMPLATE, to, ignore=shutil.ignore_patterns(*made))
+
+
+def commit(run: Run, folder: Path, message: str = "Start") -> None:
+    """Commit all that is in `folder`, which becomes a repository if it is none."""
+    who = ("-c", "user.name=Tea", "-c", "user.email=tea@example.org")
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=folder)
+    run("git", "add", ".", cwd=folder)
+    run("git", *who, "commit", "--quiet", "--message", message, cwd=folder)
