@@ -1,7 +1,7 @@
 """Errors as application/problem+json (RFC 9457), also those of the framework itself."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from fastapi import Request
@@ -12,30 +12,24 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from ..calls.call import current
-from ..errors import OverloadedError, ServiceError, UnauthenticatedError, shortened
+from ..errors import (
+    CODES,
+    FIRST_SERVER_ERROR,
+    OverloadedError,
+    ServiceError,
+    UnauthenticatedError,
+    shortened,
+)
 from ..redact import usual
 from .public import public, without_secrets
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-FIRST_ERROR, FIRST_SERVER_ERROR = 400, 500  # as plain numbers: asked of each call
-CLIENT_CLOSED_REQUEST = 499  # nginx' number; no caller is left to read it, logs and metrics are
+FIRST_ERROR = 400  # as a plain number: asked of each call
+CLIENT_CLOSED_REQUEST = CODES["CANCELLED"].status  # no caller reads it, logs and metrics do
 
-CODES = {  # what a refusal of the framework itself is called
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    405: "UNIMPLEMENTED",
-    408: "DEADLINE_EXCEEDED",
-    409: "ALREADY_EXISTS",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    431: "RESOURCE_EXHAUSTED",
-    CLIENT_CLOSED_REQUEST: "CANCELLED",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+NAMES: Mapping[int, str] = {  # what HTTP's statuses are called
+    status: code for code, row in reversed([*CODES.items()]) for status in (row.status, *row.also)
 }
 
 
@@ -62,7 +56,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of an operation as OpenAPI wants them."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
+        status: {"description": responses[status], "content": {MEDIA_TYPE: schema}}
         for status in statuses
     }
 
@@ -72,7 +66,7 @@ def code_of(status: int) -> str:
     if status < FIRST_ERROR:
         return "OK"
     server_side = status >= FIRST_SERVER_ERROR
-    return CODES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")
+    return NAMES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")
 
 
 def install(api: Starlette) -> None:
@@ -120,7 +114,7 @@ def _response(
     if call is not None:
         call.code = code
     body = Problem(
-        title=HTTPStatus(status).phrase,
+        title=responses.get(status, code),  # of a number that HTTP does not know, there is none
         status=status,
         detail=detail,
         code=code,
