@@ -1,7 +1,7 @@
-"""The one error table: every error that leaves the service, with its status in both worlds."""
+"""The one error table: every error that leaves the service, and what each observer makes of it."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
@@ -9,6 +9,71 @@ MOST_VIOLATIONS = 50
 LONGEST_DETAIL, LONGEST_NAME, LONGEST_DESCRIPTION = 1000, 800, 1000  # bytes, as JSON
 LARGEST_CHARACTER = 6  # bytes: \\u001f
 ALL_VIOLATIONS = 3500  # bytes; clients of gRPC take 8 KiB of metadata, and a third of it is base64
+FIRST_SERVER_ERROR = 500  # as a plain number: asked of each call
+
+
+class Code(NamedTuple):
+    """What a code of google/rpc/code.proto is elsewhere.
+
+    `status` is HTTP's, as code.proto has it, and `also` what HTTP alone tells apart. `level` is
+    the access log's, for the operator of this service; `client_level` is that of a line about
+    another service that has answered so. `like` is what a client raises, where no class has the
+    code for its own.
+    """
+
+    status: int
+    level: str
+    client_level: str
+    also: tuple[int, ...] = ()
+    like: str = ""
+
+
+CODES: Mapping[str, Code] = {  # of two with one status, HTTP's means the first
+    "OK": Code(200, "INFO", "DEBUG"),
+    "CANCELLED": Code(499, "INFO", "DEBUG", like="UNAVAILABLE"),  # nginx' number
+    "INVALID_ARGUMENT": Code(400, "INFO", "DEBUG"),
+    "FAILED_PRECONDITION": Code(400, "INFO", "DEBUG"),
+    "OUT_OF_RANGE": Code(400, "INFO", "DEBUG", like="INVALID_ARGUMENT"),
+    "UNAUTHENTICATED": Code(401, "INFO", "WARNING"),
+    "PERMISSION_DENIED": Code(403, "INFO", "WARNING"),
+    "NOT_FOUND": Code(404, "INFO", "DEBUG"),
+    "ALREADY_EXISTS": Code(409, "INFO", "DEBUG"),
+    "ABORTED": Code(409, "INFO", "DEBUG", like="FAILED_PRECONDITION"),
+    "RESOURCE_EXHAUSTED": Code(429, "WARNING", "WARNING", also=(413, 431)),
+    "INTERNAL": Code(500, "ERROR", "WARNING"),
+    "UNKNOWN": Code(500, "ERROR", "WARNING", like="INTERNAL"),
+    "DATA_LOSS": Code(500, "ERROR", "WARNING", like="INTERNAL"),
+    "UNIMPLEMENTED": Code(501, "INFO", "WARNING", also=(405,)),  # strangers ask for anything
+    "UNAVAILABLE": Code(503, "WARNING", "WARNING"),
+    "DEADLINE_EXCEEDED": Code(504, "WARNING", "WARNING", also=(408,)),
+}
+
+
+def row_of(code: str) -> Code:
+    """Return the row of a code, of one that nobody knows that of UNKNOWN."""
+    return CODES.get(code) or CODES["UNKNOWN"]
+
+
+def is_failure(code: str, status: int = 0) -> bool:
+    """Tell whether an error is the service's own, not its caller's; `status` is 0 over gRPC.
+
+    So say OpenTelemetry's conventions for the spans of servers: over HTTP what is 500 or more, over
+    gRPC UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS, which are
+    the codes whose status in HTTP is. A 408 or 413 is the caller's, and so is RESOURCE_EXHAUSTED,
+    but for a 503.
+    """
+    return (status or row_of(code).status) >= FIRST_SERVER_ERROR
+
+
+def outcome_of(code: str, status: int = 0) -> str:
+    """Return ECS' event.outcome, from the point of view of the service, as its span has it.
+
+    A caller's mistake that is told is a success; what comes of a call that its caller has left,
+    nobody knows.
+    """
+    if code == "CANCELLED":
+        return "unknown"
+    return "failure" if is_failure(code, status) else "success"
 
 
 class FieldViolation(NamedTuple):
@@ -19,13 +84,18 @@ class FieldViolation(NamedTuple):
 
 
 class ServiceError(Exception):
-    """A caller may read the text; `code` is from google/rpc/code.proto, `status` is HTTP's.
+    """A caller may read the text; `code` is one of CODES, `status` the one that it has there.
 
     What is too long is cut, and so are `fields`: an answer is never as large as its request may be.
     """
 
     code: ClassVar[str] = "UNKNOWN"
-    status: ClassVar[int] = 500
+    status: ClassVar[int] = CODES["UNKNOWN"].status
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "code" in vars(cls) and "status" not in vars(cls):
+            cls.status = CODES[cls.code].status
 
     def __init__(self, detail: str = "", *, fields: Sequence[FieldViolation] = ()) -> None:
         super().__init__(shortened(detail))
@@ -35,25 +105,25 @@ class ServiceError(Exception):
 class InvalidArgumentError(ServiceError):
     """The request is wrong, whatever the state of the service."""
 
-    code, status = "INVALID_ARGUMENT", 400
+    code = "INVALID_ARGUMENT"
 
 
 class NotFoundError(ServiceError):
     """The named thing does not exist."""
 
-    code, status = "NOT_FOUND", 404
+    code = "NOT_FOUND"
 
 
 class AlreadyExistsError(ServiceError):
     """What was to be created is there already, with other content."""
 
-    code, status = "ALREADY_EXISTS", 409
+    code = "ALREADY_EXISTS"
 
 
 class FailedPreconditionError(ServiceError):
     """The request is right, but not in the state that the service is in."""
 
-    code, status = "FAILED_PRECONDITION", 400
+    code = "FAILED_PRECONDITION"
 
 
 class UnauthenticatedError(ServiceError):
@@ -62,7 +132,7 @@ class UnauthenticatedError(ServiceError):
     `challenge` is what HTTP says about it in WWW-Authenticate (RFC 9110, 11.6.1).
     """
 
-    code, status = "UNAUTHENTICATED", 401
+    code = "UNAUTHENTICATED"
 
     def __init__(
         self,
@@ -78,13 +148,13 @@ class UnauthenticatedError(ServiceError):
 class PermissionDeniedError(ServiceError):
     """The caller is known and may not do this."""
 
-    code, status = "PERMISSION_DENIED", 403
+    code = "PERMISSION_DENIED"
 
 
 class ResourceExhaustedError(ServiceError):
     """The caller has used up what it may use, or sent more than a call may hold."""
 
-    code, status = "RESOURCE_EXHAUSTED", 429
+    code = "RESOURCE_EXHAUSTED"
 
 
 class OverloadedError(ResourceExhaustedError):
@@ -96,25 +166,31 @@ class OverloadedError(ResourceExhaustedError):
 class UnimplementedError(ServiceError):
     """There is no such operation."""
 
-    code, status = "UNIMPLEMENTED", 501
+    code = "UNIMPLEMENTED"
 
 
 class UnavailableError(ServiceError):
     """Something that the service needs is away; the same call may succeed in a moment."""
 
-    code, status = "UNAVAILABLE", 503
+    code = "UNAVAILABLE"
 
 
 class DeadlineExceededError(ServiceError):
     """The answer was not there when the caller's time, or the service's own, was over."""
 
-    code, status = "DEADLINE_EXCEEDED", 504
+    code = "DEADLINE_EXCEEDED"
 
 
 class InternalError(ServiceError):
     """What nobody foresaw; its text tells a caller nothing."""
 
-    code, status = "INTERNAL", 500
+    code = "INTERNAL"
+
+
+_OWN = {kind.code: kind for kind in ServiceError.__subclasses__()}
+ERRORS: Mapping[str, type[ServiceError]] = {  # what a client raises for each code
+    code: _OWN[row.like or code] for code, row in CODES.items() if code != "OK"
+}
 
 
 class FatalError(Exception):

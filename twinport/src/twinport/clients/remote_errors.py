@@ -11,40 +11,16 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from ..errors import (
-    AlreadyExistsError,
+    ERRORS,
     DeadlineExceededError,
-    FailedPreconditionError,
     FieldViolation,
     InternalError,
-    InvalidArgumentError,
-    NotFoundError,
     OverloadedError,
-    PermissionDeniedError,
     ResourceExhaustedError,
     ServiceError,
-    UnauthenticatedError,
     UnavailableError,
-    UnimplementedError,
 )
 
-SAME = (
-    InvalidArgumentError,
-    NotFoundError,
-    AlreadyExistsError,
-    FailedPreconditionError,
-    UnauthenticatedError,
-    PermissionDeniedError,
-    ResourceExhaustedError,
-    UnimplementedError,
-    UnavailableError,
-    DeadlineExceededError,
-    InternalError,
-)
-ERRORS: Mapping[str, type[ServiceError]] = {kind.code: kind for kind in SAME} | {
-    "ABORTED": FailedPreconditionError,  # what has no class of its own becomes what is nearest
-    "CANCELLED": UnavailableError,
-    "OUT_OF_RANGE": InvalidArgumentError,
-}
 NEUTRAL = {  # for what grpc says by itself, which names hosts and addresses
     UnavailableError: "{} is not available",
     DeadlineExceededError: "{} did not answer in time",

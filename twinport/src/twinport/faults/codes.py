@@ -1,25 +1,16 @@
 """What an HTTP status is called in google/rpc/code.proto; clients need it, too."""
 
+from collections.abc import Mapping
+
+from ..errors import CODES, FIRST_SERVER_ERROR
+
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-FIRST_ERROR, FIRST_SERVER_ERROR = 400, 500  # as plain numbers: asked of each call
-CLIENT_CLOSED_REQUEST = 499  # nginx' number; no caller is left to read it, logs and metrics are
+FIRST_ERROR = 400  # as a plain number: asked of each call
+CLIENT_CLOSED_REQUEST = CODES["CANCELLED"].status  # no caller reads it, logs and metrics do
 
-CODES = {  # what a refusal of the framework itself is called
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    405: "UNIMPLEMENTED",
-    408: "DEADLINE_EXCEEDED",
-    409: "ALREADY_EXISTS",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    431: "RESOURCE_EXHAUSTED",
-    CLIENT_CLOSED_REQUEST: "CANCELLED",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+NAMES: Mapping[int, str] = {  # what HTTP's statuses are called
+    status: code for code, row in reversed([*CODES.items()]) for status in (row.status, *row.also)
 }
 
 
@@ -28,4 +19,4 @@ def code_of(status: int) -> str:
     if status < FIRST_ERROR:
         return "OK"
     server_side = status >= FIRST_SERVER_ERROR
-    return CODES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")
+    return NAMES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")

@@ -1,7 +1,7 @@
 """Errors as application/problem+json (RFC 9457), also those of the framework itself."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from fastapi import Request
@@ -41,7 +41,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of an operation as OpenAPI wants them."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
+        status: {"description": responses[status], "content": {MEDIA_TYPE: schema}}
         for status in statuses
     }
 
@@ -91,7 +91,7 @@ def _response(
     if call is not None:
         call.code = code
     body = Problem(
-        title=HTTPStatus(status).phrase,
+        title=responses.get(status, code),  # of a number that HTTP does not know, there is none
         status=status,
         detail=detail,
         code=code,

@@ -4,28 +4,19 @@ It goes past loguru, and its JSON is written by hand: of all that watches a call
 Only what somebody else has chosen has to be quoted by an encoder.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from ..calls.call import Call
+from ..errors import outcome_of, row_of
 from ..redact import Redactor
 from .ecs import quoted, stamp
+from .levels import NUMBERS
 from .line import Line
 
 LOGGER = "access"
 MOST_KEPT = 1024  # of what is remembered
 LONGEST_KEPT = 256  # characters: what a caller chose costs memory
-
-
-class Outcome(NamedTuple):
-    """How a call ended, in the words of the log."""
-
-    level: str
-    level_no: int
-    written_level: str
-    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +27,6 @@ class Part:
     level_no: int
     message: str
     fields: str
-
-
-FINE = Outcome("INFO", 20, "info", "success")  # also what is the caller's own mistake
-WARNING = Outcome("WARNING", 30, "warning", "failure")
-ERROR = Outcome("ERROR", 40, "error", "failure")
-OUTCOMES: Mapping[str, Outcome] = {
-    **dict.fromkeys(("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"), WARNING),
-    **dict.fromkeys(("UNKNOWN", "INTERNAL", "DATA_LOSS"), ERROR),
-}
 
 
 class Access:
@@ -90,7 +72,7 @@ class Access:
             f',"http.request.method":{quoted(method)},"http.route":{quoted(route)}'
             f',"http.response.status_code":{status},"url.path":{quoted(path)}'
         )
-        return _part(f"{method} {path} {status}", code, fields)
+        return _part(f"{method} {path} {status}", code, status, fields)
 
     def _grpc_part(self, method: str, code: str) -> Part:
         """Return what depends on nothing else; there are few methods."""
@@ -100,7 +82,7 @@ class Access:
             f'"event.action":{name},"network.protocol":"grpc"'
             f',"rpc.system.name":"grpc","rpc.method":{name},"rpc.response.status_code":"{code}"'
         )
-        return _part(f"{method} {code}", code, fields)
+        return _part(f"{method} {code}", code, 0, fields)
 
     def _caller(self, peer: str, user_agent: str | None) -> str:
         """Return who called; there are fewer connections than calls."""
@@ -120,10 +102,10 @@ def line_of(call: Call, part: Part) -> Line:
     return line
 
 
-def _part(message: str, code: str, more: str) -> Part:
-    found = OUTCOMES.get(code, FINE)
+def _part(message: str, code: str, status: int, more: str) -> Part:
+    level = row_of(code).level
     fields = (
-        f'"log.level":"{found.written_level}","message":{quoted(message)},"log.logger":"{LOGGER}"'
-        f',"event.code":"{code}","event.outcome":"{found.outcome}",{more}'
+        f'"log.level":"{level.lower()}","message":{quoted(message)},"log.logger":"{LOGGER}"'
+        f',"event.code":"{code}","event.outcome":"{outcome_of(code, status)}",{more}'
     )
-    return Part(found.level, found.level_no, message, fields)
+    return Part(level, NUMBERS[level], message, fields)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .. import errors
 from ..calls.call import Call
 
 Known = dict[str, str | int | None]
@@ -11,23 +12,17 @@ METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
 OTHER = "_OTHER"
-FIRST_SERVER_ERROR = 500
-FAILED_CODES = frozenset(
-    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
-)
 PORTS = {"http": 80, "https": 443}
 
 
 def is_failure(call: Call) -> bool:
     """Tell whether the service failed; a caller's own mistake is none."""
-    if call.transport == "http":
-        return call.status >= FIRST_SERVER_ERROR
-    return call.code in FAILED_CODES
+    return errors.is_failure(call.code, call.status)
 
 
 def is_refusal(call: Call) -> bool:
     """Tell whether the service had its hands full; refusing has to stay cheap."""
-    return call.code == "RESOURCE_EXHAUSTED"
+    return call.code == errors.ResourceExhaustedError.code
 
 
 def name_of(call: Call) -> str:
@@ -54,7 +49,7 @@ def _http(call: Call) -> Known:
         "http.request.method_original": None if known else call.method,
         "http.route": call.route,
         "http.response.status_code": call.status or None,
-        "error.type": str(call.status) if is_failure(call) else None,
+        "error.type": str(call.status or call.code) if is_failure(call) else None,
         "url.path": call.path,
         "user_agent.original": call.user_agent,
     }

@@ -7,9 +7,8 @@ from typing import Any
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from ..calls.call import current
-from ..errors import ServiceError
+from ..errors import ServiceError, is_failure
 from .in_force import ProviderInForce
-from .server_attributes import FIRST_SERVER_ERROR
 from .server_span import record_first
 from .steps import Inside
 
@@ -57,7 +56,7 @@ def ending(opened: Span) -> Iterator[None]:
 
 def fail(failed: Span, error: Exception) -> None:
     """Mark a span as failed; an error that is meant for the caller is no failure of ours."""
-    if isinstance(error, ServiceError) and error.status < FIRST_SERVER_ERROR:
+    if isinstance(error, ServiceError) and not is_failure(error.code, error.status):
         failed.set_attribute("error.type", error.code)
         return
     kind = type(error).__name__
