@@ -101,14 +101,14 @@ def error_of(row: Row) -> ServiceError:
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeZipkin]:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
     with FakeZipkin() as collector:
         yield collector
 
 
 @pytest.fixture
-def served(serving: Any, settings: Settings, collector: Collector) -> Served:
+def served(serving: Any, settings: Settings, collector: FakeZipkin) -> Served:
     """Serve what raises an error in each call, with its spans on their way to the collector."""
 
     def served(error: Exception) -> Any:
@@ -158,7 +158,7 @@ def logged(call: Call, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return dict(line)
 
 
-async def span_of(collector: Collector, call: Call) -> dict[str, Any]:
+async def span_of(collector: FakeZipkin, call: Call) -> dict[str, Any]:
     def arrived(spans: list[dict[str, Any]]) -> bool:
         return any(span["id"] == call.span_id for span in spans)
 
@@ -182,7 +182,7 @@ def agree(line: dict[str, Any], span: dict[str, Any], outcome: str) -> None:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.code}-{row.status}")
 async def test_an_error_is_the_same_to_every_observer_of_rest(
-    served: Served, collector: Collector, calls: list[Call], capfd: Any, row: Row
+    served: Served, collector: FakeZipkin, calls: list[Call], capfd: Any, row: Row
 ):
     async with served(error_of(row)) as ports:
         answer = await over_rest(ports)
@@ -198,7 +198,7 @@ async def test_an_error_is_the_same_to_every_observer_of_rest(
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.code}-{row.status}")
 async def test_an_error_is_the_same_to_every_observer_of_grpc(
-    served: Served, collector: Collector, calls: list[Call], capfd: Any, row: Row
+    served: Served, collector: FakeZipkin, calls: list[Call], capfd: Any, row: Row
 ):
     async with served(error_of(row)) as ports:
         code = await over_rpc(ports)
@@ -212,7 +212,7 @@ async def test_an_error_is_the_same_to_every_observer_of_grpc(
 
 @pytest.mark.parametrize("row", REFUSALS, ids=lambda row: str(row.status))
 async def test_a_refusal_of_the_framework_has_a_code_too(
-    served: Served, collector: Collector, calls: list[Call], capfd: Any, row: Refusal
+    served: Served, collector: FakeZipkin, calls: list[Call], capfd: Any, row: Refusal
 ):
     async with served(HTTPException(row.status)) as ports:
         answer = await over_rest(ports)
