@@ -100,7 +100,7 @@ def test_the_wheel_is_typed_and_small(site: Path):
     typed = {str(marker.parent.relative_to(site)) for marker in site.rglob("py.typed")}
     assert typed == {f"{NAME}_client", f"{NAME}/orders/v1"}
     assert not list(site.rglob("app.py"))
-    assert sum(path.stat().st_size for path in site.rglob("*.py")) < 150_000
+    assert sum(path.stat().st_size for path in site.rglob("*.py")) < 170_000
 
 
 def test_the_wheel_needs_what_the_service_was_tested_with():
