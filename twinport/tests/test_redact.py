@@ -79,7 +79,7 @@ def test_the_rest_stays_as_it_is(text):
     assert Redactor().text(text) == text
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(TEXTS, st.sampled_from(["", "before ", "the tokens: (", "[{", "\\", "a='", "100% "]))
 def test_no_shape_of_a_text_shows_a_secret(text, before):
     redactor = Redactor()
@@ -102,7 +102,6 @@ def test_what_stands_beside_the_quoted_is_kept(shape, name, secret):
     assert masked.endswith(" is all")
 
 
-@settings(max_examples=500)
 @given(FIELDS)
 def test_no_field_shows_a_secret(fields):
     assert leaks(Redactor().fields(fields)) == []
@@ -153,6 +152,7 @@ SIGNS = st.text("\"'\\ \n\t=:,;%&?/@-_.()[]{}<>aAn2045", min_size=1, max_size=5)
 NASTY = st.sampled_from(PARTS) | SIGNS
 
 
+@settings(max_examples=50)
 @given(NASTY, NASTY, NASTY)
 def test_the_cost_grows_with_the_length_alone(before, repeated, after):
     redactor = Redactor()

@@ -170,6 +170,7 @@ def folder(tmp_path):
 
 
 def test_no_setting_is_shown_with_a_secret(folder):
+    @settings(max_examples=WAYS)
     @given(SETTABLE)
     def show(text):
         folder.write("development", f"[endpoint]\nurl = {json.dumps(text, ensure_ascii=False)}")
@@ -181,6 +182,7 @@ def test_no_setting_is_shown_with_a_secret(folder):
 
 
 def test_no_mistake_in_a_setting_shows_a_secret(folder):
+    @settings(max_examples=WAYS)
     @given(SETTABLE)
     def mistake(text):
         folder.write("development", f"[endpoint]\nchecked = {json.dumps(text, ensure_ascii=False)}")
