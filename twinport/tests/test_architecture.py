@@ -14,9 +14,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # From the ground up; a room imports only of what stands before its own row.
 LAYERS = [
-    {"errors"},
-    {"extras", "settings", "validation"},
+    {"errors", "startup"},
+    {"extras", "redact"},
+    {"settings"},
     {"calls", "cli", "health", "lifecycle", "tls"},
+    {"validation"},
     {"faults", "logs"},
     {"traces"},
     {"clients"},
@@ -68,7 +70,7 @@ def test_what_the_middle_of_a_service_uses_knows_no_transport():
 DEFINES = (
     ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign
 )
-GUARDS = {"TYPE_CHECKING", "__name__ == '__main__'"}
+GUARDS = {"TYPE_CHECKING", "__name__ == '__main__'", "is_program()"}
 
 
 def test_a_module_only_defines():

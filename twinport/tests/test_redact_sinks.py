@@ -19,7 +19,7 @@ from pydantic import field_validator
 from sample.orders.domain import Orders
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
-from twinport import Settings, cli, faults
+from twinport import Settings, cli
 from twinport.calls.call import Call
 from twinport.errors import (
     FieldViolation,
@@ -27,6 +27,8 @@ from twinport.errors import (
     NotFoundError,
     StartupError,
 )
+from twinport.faults.problem import problem
+from twinport.faults.status import details
 from twinport.logs import Logs, LogsSettings, logging_to
 from twinport.management.loggers import shown
 from twinport.settings import Identity, Section
@@ -36,6 +38,7 @@ from twinport.traces import TracesSettings, span, tracing
 from twinport.traces.profiling.stacks import log_stacks
 
 from support.log_collectors import Collector as LogCollector
+from support.places import SAMPLE
 from support.sample_settings import Folder, Settings as Sample
 from support.secret_shapes import FIELDS, HEAD, TEXTS, leaks
 
@@ -225,8 +228,8 @@ def test_names_and_patterns_of_the_settings_are_masked_where_these_are_shown(is_
 def test_no_answer_that_tells_of_an_error_shows_a_secret(text):
     error = InvalidArgumentError(text, fields=[FieldViolation("sku", text)])
     call = call_of("")
-    assert leaks(faults.problem(error).body.decode()) == []
-    assert leaks(faults.details(error, call, "tea").decode("latin-1")) == []
+    assert leaks(problem(error).body.decode()) == []
+    assert leaks(details(error, call, "tea").decode("latin-1")) == []
 
 
 async def test_a_caller_is_not_told_a_secret_that_an_error_was_made_of(ports, monkeypatch):
@@ -249,7 +252,7 @@ def test_the_line_of_a_start_that_fails_has_no_secret(capsys):
     def run(_settings: Any) -> int:
         raise StartupError(f"cannot reach http://ann:{HEAD}@host")
 
-    assert cli.main(Settings, run, arguments=["run", "--set", "service.name=tea"]) == 1
+    assert cli.main(Settings, run, arguments=["run", f"--config={SAMPLE / 'config'}"]) == 1
     assert "http://[redacted]@host" in capsys.readouterr().err
 
 

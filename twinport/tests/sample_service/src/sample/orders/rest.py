@@ -36,16 +36,28 @@ def orders_router(orders: Orders) -> APIRouter:
         responses=problems(400, 401, 403, 429, 500, 503, 504),
         generate_unique_id_function=lambda route: route.name,
     )
-    router.get("/{order_id}", name="get_order")(orders.get)
-    router.post("", status_code=201, name="create_order")(orders.create)
-    router.delete("/{order_id}", status_code=204, name="delete_order")(orders.delete)
-    _add_list(router, orders)
+    _add_calls(router, orders)
     _add_watch(router, orders)
     _add_lines(router, orders)
     return router
 
 
-def _add_list(router: APIRouter, orders: Orders) -> None:
+def _add_calls(router: APIRouter, orders: Orders) -> None:
+    @router.get("/{order_id}")
+    async def get_order(order_id: str) -> Order:
+        """Return one order."""
+        return await orders.get(order_id)
+
+    @router.post("", status_code=201)
+    async def create_order(new: NewOrder) -> Order:
+        """Accept an order."""
+        return await orders.create(new)
+
+    @router.delete("/{order_id}", status_code=204)
+    async def delete_order(order_id: str) -> None:
+        """Forget one order."""
+        await orders.delete(order_id)
+
     @router.get("")
     async def list_orders(page_size: PageSize = 0, page_token: Token = "") -> OrderPage:
         """Return orders in pages."""
