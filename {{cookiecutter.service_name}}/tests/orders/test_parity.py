@@ -185,8 +185,8 @@ async def test_a_watch_ends_cleanly_when_the_service_stops(serving: Serving, mak
     async with serving() as service:
         watch = make(service).watch_orders()
         await soon(anext(watch))
-        ending = asyncio.ensure_future(everything(watch))
-    assert await soon(ending) == []
+        await service.stop()
+        assert await soon(everything(watch)) == []
 
 
 async def test_an_import_counts_what_was_new(client: Client):

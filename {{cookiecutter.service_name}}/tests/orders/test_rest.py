@@ -41,6 +41,11 @@ async def test_a_wrong_line_names_its_number_and_its_field(service: LocalService
     assert wrong_fields(answer) == ["0.quantity"]
 
 
+async def test_a_whole_number_may_be_written_with_a_point(service: LocalService):
+    answer = await service.rest.post("/v1/orders", json=TEA | {"quantity": 2.0})
+    assert (answer.status_code, answer.text.count('"quantity":2}')) == (201, 1)
+
+
 async def test_the_statuses_say_what_happened(service: LocalService):
     created = await service.rest.post("/v1/orders", json=TEA)
     deleted = await service.rest.delete(f"/v1/orders/{created.json()['id']}")

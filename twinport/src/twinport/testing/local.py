@@ -81,6 +81,7 @@ class LocalService:
         self.spans: list[ReadableSpan] = []
         self._log = _KeptLines("test", ConsoleSink(), threading.Event())
         self._has_ended = asyncio.Event()
+        self._parts = AsyncExitStack()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -98,6 +99,10 @@ class LocalService:
                 await self._has_ended.wait()
         return self.calls
 
+    async def stop(self) -> None:
+        """Stop it in order, as SIGTERM does; the clients can still read how streams have ended."""
+        await self._parts.aclose()
+
     @asynccontextmanager
     async def _running(
         self, settings: OwnSettings, build: Build[OwnSettings]
@@ -110,10 +115,9 @@ class LocalService:
             spans.add(_KeptSpans(self.spans))
             observers = (spans.leave_late_span, log.access, self._hear)
             service = Service(settings, spans, observers, Stop(), log)
-            async with (
-                AsyncExitStack() as clients,  # closed last: they see how the service ends a stream
-                service.running(lambda service: build(service, settings)) as self.ports,
-            ):
+            running = service.running(lambda service: build(service, settings))
+            async with AsyncExitStack() as clients, self._parts:
+                self.ports = await self._parts.enter_async_context(running)
                 await self._open_clients(clients)
                 yield
             await spans.close(settings.lifecycle.flush.total_seconds())

@@ -24,7 +24,7 @@ FREE: Mapping[str, object] = {  # ports of this machine only, and a log that pro
     "lifecycle.drain": "0s",
     "logs.sinks.console.format": "json",
 }
-READY_S, STOP_S = 30.0, 30.0  # on a machine that does other things, too
+READY_S, STOP_S, FOLLOWING_S = 30.0, 30.0, 2.0  # on a machine that does other things, too
 # What `make`, pytest, a virtual environment and settings of a service leave for child processes.
 FOREIGN = re.compile(
     r"MAKE|MFLAGS|PYTEST_|OTEL_|VIRTUAL_ENV$|PYTHONPATH$|[A-Z]\w*(__\w+|_ENV|_SECRETS)$"
@@ -39,7 +39,7 @@ class Running:
     """A started process; `lines` are the records of its log so far, `output` is all it wrote.
 
     It leads a process group of its own, so that Ctrl-C is the caller's. Leaving the context stops
-    it; nothing of the group is left.
+    it.
     """
 
     def __init__(
@@ -71,7 +71,6 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self.signal(signal.SIGKILL)
 
     def ports(self) -> Ports:
         """Wait until it is ready; raises NotLoggedError."""
@@ -101,14 +100,16 @@ class Running:
         return self.exit_status(seconds)
 
     def exit_status(self, seconds: float = STOP_S) -> int:
-        """Wait for the end and for the last line; after `seconds` the whole group is killed."""
-        try:
+        """Wait for the end and for the last line; after `seconds` it is killed.
+
+        Nothing of the group is left: who has not followed its leader is killed, too.
+        """
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            self._process.wait()
-        self._reader.join(seconds)
-        return self._process.returncode
+            self._reader.join(FOLLOWING_S)
+        self.signal(signal.SIGKILL)
+        self._reader.join()
+        return self._process.wait()
 
     def _found(self, message: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if str(line.get("message")).startswith(message)]
