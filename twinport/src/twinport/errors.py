@@ -12,7 +12,10 @@ class FieldViolation(NamedTuple):
 
 
 class ServiceError(Exception):
-    """A caller may read the text; `code` is from google/rpc/code.proto, `status` is HTTP's."""
+    """A caller may read the text; `code` is from google/rpc/code.proto, `status` is HTTP's.
+
+    Over gRPC it is a google.rpc.Status, over REST a problem (RFC 9457); `fields` are in both.
+    """
 
     code: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500
@@ -112,7 +115,7 @@ class FatalError(Exception):
 
 
 class StartupError(FatalError):
-    """The service cannot start."""
+    """The service cannot start: one line for the operator, exit status 1."""
 
 
 class DiedError(FatalError):
