@@ -86,7 +86,8 @@ class FieldViolation(NamedTuple):
 class ServiceError(Exception):
     """A caller may read the text; `code` is one of CODES, `status` the one that it has there.
 
-    What is too long is cut, and so are `fields`: an answer is never as large as its request may be.
+    Over gRPC it is a google.rpc.Status, over REST a problem (RFC 9457); `fields` are in both. What
+    is too long is cut, and so are `fields`: an answer is never as large as its request may be.
     """
 
     code: ClassVar[str] = "UNKNOWN"
@@ -198,7 +199,7 @@ class FatalError(Exception):
 
 
 class StartupError(FatalError):
-    """The service cannot start."""
+    """The service cannot start: one line for the operator, exit status 1."""
 
 
 class DiedError(FatalError):

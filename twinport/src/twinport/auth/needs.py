@@ -10,7 +10,7 @@ class Needs(NamedTuple):
     public: bool = False
 
 
-PUBLIC = Needs(public=True)
+PUBLIC = Needs(public=True)  # for everybody: nobody is asked who they are
 
 
 def needs(*scopes: str) -> Needs:

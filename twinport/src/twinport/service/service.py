@@ -43,7 +43,11 @@ MANAGEMENT_GRACE_S = 0.5  # a probe is quick
 
 
 class Service:
-    """What `build` in app.py is handed: routes, servicers, resources and checks are added to it."""
+    """What `build` in app.py is handed: routes, servicers, resources and checks are added to it.
+
+    `rest` is the FastAPI application. `rpc` takes servicers:
+    `rpc.add(add_OrderServiceServicer_to_server, OrderServicer(orders))`.
+    """
 
     def __init__(
         self,

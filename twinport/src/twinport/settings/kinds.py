@@ -14,8 +14,8 @@ from pydantic_settings import (
 from ..redact import Redactor, usual
 from .quantities import PortNumber, WrittenDuration, WrittenSize, http_url
 
-Duration = Annotated[timedelta, WrittenDuration]
-Size = Annotated[int, WrittenSize]
+Duration = Annotated[timedelta, WrittenDuration]  # as in "250ms", "1h30m"
+Size = Annotated[int, WrittenSize]  # in bytes, as in "8MiB"
 Port = Annotated[int, PortNumber]  # 0 means any free one
 Url = Annotated[str, AfterValidator(http_url)]  # of http or https; empty means none
 
