@@ -1,0 +1,127 @@
+"""What a team does first: delete the example, require a setting, add what needs a database."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from baking import Run
+
+APP = '''"""Composition root: the one place that knows every part of the service."""
+
+from twinport import Service
+
+from .settings import Settings
+
+
+async def build(service: Service, settings: Settings) -> None:
+    """Wire the features; what is opened here is closed in reverse order at the stop."""
+'''
+
+SETTINGS = '''"""What this service can be told: the sections that every service has."""
+
+import twinport
+
+
+class Settings(twinport.Settings):
+    """Everything that may differ between two deployments."""
+'''
+
+STOCK = '''"""A feature that needs a database, which is not there."""
+
+from pydantic import Field
+from twinport import Section
+
+
+class StockSettings(Section):
+    """The stock."""
+
+    database: str
+    """Where the stock is kept; a secret in production."""
+
+    pool: int = Field(default=5, ge=1)
+    """The number of connections."""
+
+
+async def connect(settings: StockSettings) -> None:
+    """Open the database."""
+    raise ConnectionError(f"nothing listens at {settings.database}")
+'''
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, path
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def is_green(service: Path, run: Run) -> None:
+    assert " passed" in run("make", "lint", "types", "test", cwd=service)
+
+
+def test_the_example_can_be_deleted_without_a_trace(bake, run: Run):
+    service = bake()
+    for folder in ("src/order_book/orders", "proto/order_book/orders", "tests/orders"):
+        shutil.rmtree(service / folder)
+    shutil.rmtree(service / "proto")
+    (service / "src/order_book/app.py").write_text(APP)
+    (service / "src/order_book/settings.py").write_text(SETTINGS)
+    is_green(service, run)
+    assert "No such file" not in run("make", "install", "wheels", cwd=service)
+    run(".venv/bin/order-book", "config", "check", cwd=service)
+
+
+def test_a_setting_may_be_required(bake, run: Run):
+    service = bake()
+    settings = service / "src/order_book/orders/settings.py"
+    settings.write_text(
+        f'{settings.read_text().rstrip()}\n\n    house: str\n    """The tea\'s."""\n'
+    )
+    require(service, '{"orders.house": "Earl"}')
+    is_green(service, run)
+
+
+def test_a_feature_may_need_a_database_that_is_not_there(bake, run: Run):
+    service = bake()
+    package = service / "src/order_book"
+    (package / "stock").mkdir()
+    (package / "stock/__init__.py").write_text('"""The stock."""\n')
+    (package / "stock/database.py").write_text(STOCK)
+    settings, app = package / "settings.py", package / "app.py"
+    imports = "from .stock.database import StockSettings\n"
+    replace(settings, "import OrdersSettings\n", f"import OrdersSettings\n{imports}")
+    field = (
+        '    stock: StockSettings = Field(default_factory=StockSettings)\n    """The stock."""\n'
+    )
+    settings.write_text(settings.read_text() + f"\n{field}")
+    replace(app, "from .settings import Settings\n", f"from .settings import Settings\n{CONNECT}")
+    replace(app, "async def build(", "async def wire(")
+    app.write_text(app.read_text() + BUILD)
+    require(service, '{"stock.database": "postgresql://nowhere"}')
+    replace(service / "tests/conftest.py", "return app.build", "return app.wire")
+    is_green(service, run)
+
+
+CONNECT = "from .stock.database import connect\n"
+BUILD = '''
+
+async def build(service: Service, settings: Settings) -> None:
+    """Open the database first; tests do without."""
+    await connect(settings.stock)
+    await wire(service, settings)
+'''
+
+
+def require(service: Path, values: str) -> None:
+    """Tell the tests what has no default."""
+    conftest = service / "tests/conftest.py"
+    body = re.compile(r"(def required\(.*\n(?: .*\n)*?    return )\{\}")
+    text, count = body.subn(lambda found: found[1] + values, conftest.read_text())
+    assert count == 1
+    conftest.write_text(text)
+
+
+@pytest.mark.parametrize("name", ["orders", "a", "client"])
+def test_a_service_of_any_allowed_name_is_green(bake, run: Run, name: str):
+    is_green(bake(service_name=name), run)

@@ -1,0 +1,101 @@
+"""The library, or a client of a service, in an index of the company's own."""
+
+import hashlib
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from baking import TEMPLATE, Run
+from index import serving
+
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+SOURCE = re.compile(r"^twinport = \{ path = .*\n", re.MULTILINE)
+CALLS = """
+from order_book.orders.v1.orders_pb2_grpc import OrderServiceStub
+import tea_shop.app, twinport
+print(OrderServiceStub.__name__, twinport.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def dist(run: Run) -> Path:
+    """Where `make dist` leaves the library for an index."""
+    run("make", "dist", cwd=TEMPLATE)
+    return TEMPLATE / "dist"
+
+
+def test_what_is_published_holds_the_library_and_its_licence(dist: Path):
+    (wheel,), (archive,) = dist.glob("twinport-*.whl"), dist.glob("twinport-*.tar.gz")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    sources = TEMPLATE / "twinport/src"
+    assert {str(path.relative_to(sources)) for path in sources.rglob("*.py")} <= held
+    assert any(name.endswith("/licenses/LICENSE") for name in held)
+    with tarfile.open(archive) as packed:
+        parts = {name.split("/")[1] for name in packed.getnames()}
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "docs", "src"} <= parts
+    assert parts.isdisjoint({"tests", ".venv", "requirements.lock"})
+
+
+def test_a_service_takes_the_library_from_an_index_without_vendor_and_one_line(
+    bake, dist: Path, run: Run
+):
+    service = bake()
+    run("make", "install", cwd=service)
+    before = [(service / lock).read_text() for lock in LOCKS]
+    project = service / "pyproject.toml"
+    shorter, count = SOURCE.subn("", project.read_text())
+    assert count == 1
+    project.write_text(shorter)
+    run("rm", "-r", "vendor", cwd=service)
+    (wheel,) = dist.glob("twinport-*.whl")
+    with serving(wheel, sends_on=False) as index:
+        own = {"UV_INDEX": index.url, "PIP_EXTRA_INDEX_URL": index.url}
+        run("make", "lock", "install", cwd=service, **own)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    entry = re.compile(rf"^twinport==\S+ \\\n    --hash=sha256:{digest}\n", re.MULTILINE)
+    after = [(service / lock).read_text() for lock in LOCKS]
+    assert [entry.subn("", text) for text in after] == [(text, 1) for text in before]
+    where = "import twinport; print(twinport.__file__)"
+    assert "/site-packages/twinport/" in run(".venv/bin/python", "-c", where, cwd=service)
+    run(".venv/bin/order-book", "config", "check", cwd=service)
+
+
+@pytest.mark.parametrize("where", ["index", "vendor"])
+def test_another_service_installs_the_client_and_asks_no_index_for_the_library(
+    installed: Path, bake, run: Run, where: str
+):
+    run("make", "client", cwd=installed)
+    (client,) = installed.glob("dist/order_book_client-*.whl")
+    service = bake(service_name="tea-shop")
+    run("make", "install", cwd=service)
+    add(client, service, where)
+    with serving(*[client] * (where == "index"), sends_on=True) as index:
+        alone = {"UV_DEFAULT_INDEX": index.url, "PIP_INDEX_URL": index.url}
+        run("make", "lock", "install", cwd=service, **alone)
+        run("uv", "pip", "uninstall", "--python=.venv", "order-book-client", cwd=service)
+        (service / ".venv/.locked").unlink()
+        run("make", "UV=", "install", cwd=service, **alone)  # pip does as uv did
+    assert "/simple/fastapi/" in index.asked
+    assert [path for path in index.asked if "twinport" in path] == []
+    for lock in LOCKS:
+        text = (service / lock).read_text()
+        assert re.search(r"order.book.client\S+ \\\n    --hash=sha256:", text)
+        assert not re.search("^twinport", text, re.MULTILINE)
+        assert "127.0.0.1" not in text
+    said = run(".venv/bin/python", "-c", CALLS, cwd=service)
+    assert said.startswith(f"OrderServiceStub {service}/vendor/twinport/src/")
+
+
+def add(client: Path, service: Path, where: str) -> None:
+    """Do what the README says under "Call it from another service"."""
+    project = service / "pyproject.toml"
+    text = project.read_text()
+    text = text.replace('  "twinport[', '  "order-book-client>=0.1.0",\n  "twinport[')
+    if where == "vendor":
+        (service / "vendor" / client.name).write_bytes(client.read_bytes())
+        line = f'order-book-client = {{ path = "vendor/{client.name}" }}\n'
+        text = text.replace("[tool.uv.sources]\n", f"[tool.uv.sources]\n{line}")
+    project.write_text(text)
