@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 MOST_VIOLATIONS = 50
 LONGEST_DETAIL, LONGEST_NAME, LONGEST_DESCRIPTION = 1000, 800, 1000  # bytes, as JSON
-LARGEST_CHARACTER = 6  # bytes: \\u001f
+LARGEST_CHARACTER = 6  # bytes, such as \u001f
 ALL_VIOLATIONS = 3500  # bytes; clients of gRPC take 8 KiB of metadata, and a third of it is base64
 FIRST_SERVER_ERROR = 500  # as a plain number: asked of each call
 
@@ -99,7 +99,7 @@ class ServiceError(Exception):
             cls.status = CODES[cls.code].status
 
     def __init__(self, detail: str = "", *, fields: Sequence[FieldViolation] = ()) -> None:
-        super().__init__(shortened(detail))
+        super().__init__(shortened(str(detail)))
         self.fields = tuple(_bounded(fields))
 
 
