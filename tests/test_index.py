@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from baking import TEMPLATE, Run
+from tests.baking import TEMPLATE, Run
 from index import serving
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
