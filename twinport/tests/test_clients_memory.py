@@ -77,14 +77,14 @@ async def other(
         yield ports
 
 
-@pytest.fixture(params=[False, True], ids=["HTTP/1.1", "HTTP/2"])
-async def http(other: Ports, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(f"127.0.0.1:{other.http}", http2=request.param) as http:
+@pytest.fixture
+async def http(other: Ports) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(f"127.0.0.1:{other.http}") as http:
         yield http
 
 
-def client_of(host: str, **chosen: Any) -> httpx.AsyncClient:
-    settings = ClientSettings(url=f"http://{host}", forward_token=True, **chosen)
+def client_of(host: str) -> httpx.AsyncClient:
+    settings = ClientSettings(url=f"http://{host}", forward_token=True)
     return HttpClient(Outgoing("other", settings, ()))
 
 

@@ -93,6 +93,7 @@ async def blocked(fault: str, doing: str, **chosen: str) -> AsyncIterator[Servic
 
 
 BLOCKS = [("sleeps_in_a_call", "sleeping"), ("computes_in_a_call", "computing")]
+STARVED = "s)!"  # by faulthandler, where a busy machine gives the thread of the last resort no time
 CUT = "did not stop in time, still running: serve (GET /fault), while the event loop is blocked:"
 
 
@@ -102,7 +103,7 @@ async def test_a_call_that_blocks_the_loop_cannot_keep_the_process_alive(fault: 
         service.terminate()
         assert await service.exit_status() == 1
         line, *stack = service.plain
-        assert line.endswith(CUT)
+        assert line.endswith((CUT, STARVED))
         assert any(frame.endswith("in fault") for frame in stack)
 
 

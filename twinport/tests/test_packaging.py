@@ -14,7 +14,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 import twinport
-from twinport.extras import EXTRAS, SERVER
+from twinport.extras import EXTRAS, SERVER, TESTING
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/twinport"
@@ -43,7 +43,7 @@ ROOMS = {
     "rpc": SERVER,
     "service": SERVER,
     "service/settings": "",
-    "testing": SERVER,
+    "testing": TESTING,
     "tls/authority": SERVER,
     "tls/check": SERVER,
     "traces/rest": SERVER,
