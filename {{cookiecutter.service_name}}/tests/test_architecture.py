@@ -71,6 +71,17 @@ def test_a_layer_does_not_reach_across(files, own, foreign):
     assert {(file, name) for file, name in names - ours if within(name, foreign)} == set()
 
 
+def listens(path: Path) -> bool:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return "socket" in imported(path) and any(call.endswith(".listen") for call in calls)
+
+
+def test_one_place_opens_every_socket_that_listens():
+    """It sets the options that each of them needs."""
+    assert [path for path in MODULES if listens(path)] == [SOURCE / "runtime/lifecycle/server.py"]
+
+
 DEFINES = (
     ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign
 )
