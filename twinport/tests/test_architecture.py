@@ -53,6 +53,17 @@ def test_imports_point_downwards_only():
     assert upwards == []
 
 
+def listens(path: Path) -> bool:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    called = (node.func for node in nodes if isinstance(node, ast.Call))
+    return any(isinstance(each, ast.Attribute) and each.attr == "listen" for each in called)
+
+
+def test_one_place_opens_every_socket_that_listens():
+    """It sets the options that each of them needs."""
+    assert [path for path in MODULES if listens(path)] == [SOURCE / "lifecycle/server.py"]
+
+
 MIDDLE = """
 import sys
 from twinport import NotFoundError, PUBLIC, Section, bearer, checked, needs, principal, span, traced

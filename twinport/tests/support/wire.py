@@ -17,6 +17,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from twinport.lifecycle import bind
 from twinport.rest.settings import HttpLimits
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -324,6 +325,4 @@ async def serving(kind: Any, fence: Any = None, **limits: Any) -> AsyncIterator[
 
 
 def listening() -> socket.socket:
-    bound = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    bound.setblocking(False)
-    return bound
+    return bind("http", "127.0.0.1", 0)
