@@ -11,7 +11,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from ..connections import age_s
 from ..listening import connection_state
 from ..progress import NEVER, Progress
-from .h1 import FencedH1
+from .h1 import FencedH1, NoMoreRequestsError
 from .h2 import FencedH2
 from .line import Line
 from .listener import Listener
@@ -100,6 +100,8 @@ class Connection:
         due = self._due
         try:
             await self._protocol.handle(RawData(data))
+        except NoMoreRequestsError:
+            return
         except H2ProtocolAssumedError as preface:
             self._due = due  # it looked like a request, and is none yet
             self._protocol = self._h2()

@@ -1,7 +1,7 @@
 """HTTP/1.1 with bounds."""
 
 import re
-from contextlib import suppress
+from collections.abc import Coroutine
 from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE
 from typing import Any
 
@@ -53,12 +53,9 @@ class FencedH1(H11Protocol):
         super().__init__(*parts)
         self.can_read = self._turn = Turn()
 
-    async def handle(self, event: Event) -> None:
-        """Take what the client has sent, or that it has left."""
-        if isinstance(event, Closed):
-            await self._turn.end()
-        with suppress(NoMoreRequestsError):
-            await super().handle(event)
+    def handle(self, event: Event) -> Coroutine[Any, Any, None]:
+        """Take what the client has sent, or that it has left; raises NoMoreRequestsError."""
+        return self._leave(event) if isinstance(event, Closed) else super().handle(event)
 
     @property
     def patience_s(self) -> float:
@@ -78,6 +75,10 @@ class FencedH1(H11Protocol):
         headers += refused(status_code, self.client) + self.config.response_headers("h11")
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.EndOfMessage())
+
+    async def _leave(self, closed: Event) -> None:
+        await self._turn.end()
+        await super().handle(closed)
 
     async def _maybe_recycle(self) -> None:
         await super()._maybe_recycle()
