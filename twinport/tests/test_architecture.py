@@ -53,15 +53,18 @@ def test_imports_point_downwards_only():
     assert upwards == []
 
 
-def listens(path: Path) -> bool:
+def takes_a_port(path: Path) -> bool:
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    called = (node.func for node in nodes if isinstance(node, ast.Call))
-    return any(isinstance(each, ast.Attribute) and each.attr == "listen" for each in called)
+    calls = (node for node in nodes if isinstance(node, ast.Call) and node.args)
+    return any(
+        ast.unparse(call.func).endswith(".bind") and isinstance(call.args[0], ast.Tuple)
+        for call in calls
+    )
 
 
-def test_one_place_opens_every_socket_that_listens():
-    """It sets the options that each of them needs."""
-    assert [path for path in MODULES if listens(path)] == [SOURCE / "lifecycle/server.py"]
+def test_one_place_takes_every_port():
+    """It sets the options that each socket needs."""
+    assert [path for path in MODULES if takes_a_port(path)] == [SOURCE / "lifecycle/server.py"]
 
 
 MIDDLE = """
