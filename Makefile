@@ -44,7 +44,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
 
 demo: .venv/.installed ## two services, one request through both, its one trace and its log lines
-	@exec $(BIN)/python demo/run.py
+	@PYTHONPATH=twinport/src exec $(BIN)/python -m demo
 
 test: lint library test-bakes ## the library, then what comes out of the template
 
@@ -71,7 +71,7 @@ zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://loc
 
 screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on the dashboard
 	@tools/need.sh chromium=chromium
-	PYTHONPATH=demo $(BIN)/python tools/screenshot.py docs/zipkin.png
+	PYTHONPATH=twinport/src $(BIN)/python -m tools.screenshot docs/zipkin.png
 
 test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
 	$(PYTEST) -m newest

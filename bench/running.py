@@ -1,19 +1,19 @@
 """A process to measure: started on a free port, ready when it answers, ended."""
 
-import secrets
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from load import Load, make_load
 from variants import TALK, Variant, environment, python, service
 
+from twinport.testing import free_port
+
 OUTPUT = "output"
-PORTS = range(10_000, 32_000)  # below ip_local_port_range (ip(7))
 READY_S, STOP_S = 240, 30  # valgrind makes a start fifty times as long
 
 
@@ -78,15 +78,3 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, and that no outgoing connection is given.
-
-    Else a probe of it may be given the port itself as its own end, and be connected to itself.
-    """
-    while True:
-        port = secrets.choice(PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

@@ -13,8 +13,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from running import OUTPUT, BenchError, end, free_port, running, started, wait_until_open
+from running import OUTPUT, BenchError, end, running, started, wait_until_open
 from variants import Variant, environment, python
+
+from twinport.testing import free_port
 
 RUNS = 9
 LIBRARIES = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baking import Run
+from tests.baking import Run
 
 APP = '''"""Composition root: the one place that knows every part of the service."""
 

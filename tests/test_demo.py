@@ -6,17 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 
-TEMPLATE = Path(__file__).parents[1]
-SERVICES = {"order-book", "checkout"}
+from demo.trace import problem_of, service_of
 
-Span = dict[str, Any]
+TEMPLATE = Path(__file__).parents[1]
+LIBRARY = {"PYTHONPATH": str(TEMPLATE / "twinport/src")}
+SERVICES = {"order-book", "checkout"}
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seen(folder: Path, run: Callable[..., str]) -> dict[str, Any]:
     """What the demo has seen: `trace_id`, `spans`, and the records of each service's log."""
     saved = folder / "seen.json"
-    run(sys.executable, "demo/run.py", "--folder", folder, "--save", saved, cwd=TEMPLATE)
+    command = (sys.executable, "-m", "demo", "--folder", folder, "--save", saved)
+    run(*command, cwd=TEMPLATE, **LIBRARY)
     return json.loads(saved.read_text(encoding="utf-8"))
-
-
-def service_of(span: Span) -> str:
-    return span["localEndpoint"]["serviceName"]
 
 
 def test_each_call_of_the_second_service_is_answered_below_it_by_the_first(seen: dict[str, Any]):
@@ -59,10 +56,9 @@ def test_the_logs_of_both_services_tell_the_id_of_the_trace(seen: dict[str, Any]
 
 
 def test_a_trace_that_lacks_any_span_is_not_whole(
-    seen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    seen: dict[str, Any],
 ):
-    monkeypatch.syspath_prepend(TEMPLATE / "demo")
-    problem_of, spans = import_module("tree").problem_of, seen["spans"]
+    spans = seen["spans"]
     assert problem_of(spans, SERVICES) == ""
     assert all(problem_of([*spans[:i], *spans[i + 1 :]], SERVICES) for i in range(len(spans)))
 
@@ -72,9 +68,9 @@ def test_ctrl_c_leaves_nothing_running(
     seen: dict[str, Any], folder: Path, environment: dict[str, str]
 ):
     demo = subprocess.Popen(
-        [sys.executable, "-u", "demo/run.py", "--folder", str(folder)],
+        [sys.executable, "-u", "-m", "demo", "--folder", str(folder)],
         cwd=TEMPLATE,
-        env=environment | {"DEMO_MARK": str(folder)},
+        env=environment | LIBRARY | {"DEMO_MARK": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from baking import SERVICE, TEMPLATE, Run
+from tests.baking import SERVICE, TEMPLATE, Run
 
 WITH = pytest.mark.parametrize(
     ("service", "tool"), [("installed_by_pip", ("UV=",)), ("installed", ())], ids=["pip", "uv"]

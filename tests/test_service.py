@@ -6,66 +6,22 @@ import shutil
 import signal
 import subprocess
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 
+from twinport.testing import FREE, Running
+
 TEMPLATE = Path(__file__).parents[1]
 ANYWHERE = {  # free ports, and lines that a test can read
-    f"ORDER_BOOK__{name}": value
-    for name, value in {
-        "HTTP__PORT": "0",
-        "GRPC__PORT": "0",
-        "MANAGEMENT__PORT": "0",
-        "TRACES__EXPORTER": "none",
-        "LOGS__SINKS__CONSOLE__FORMAT": "json",
-    }.items()
+    f"ORDER_BOOK__{name.upper().replace('.', '__')}": str(value) for name, value in FREE.items()
 }
 
 
-class Making:
-    """A `make` that goes on until it is told to stop, in a terminal's process group of its own."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.output = ""
-
-    def ready(self) -> float:
-        """Return the seconds until the service says that it is ready; assert that it does."""
-        started = perf_counter()
-        for line in self.process.stdout:
-            self.output += line
-            if '"ready' in line:
-                return perf_counter() - started
-        raise AssertionError(self.output)
-
-    def stop(self, number: signal.Signals) -> int:
-        """Send a signal as a terminal does, to the whole group; return the exit status."""
-        os.killpg(self.process.pid, number)
-        self.output += self.process.communicate(timeout=20)[0]
-        return self.process.returncode
-
-
-@contextmanager
-def making(target: str, service: Path, environment: dict[str, str]) -> Iterator[Making]:
-    process = subprocess.Popen(
-        ("make", target),
-        cwd=service,
-        env=environment | ANYWHERE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield Making(process)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+def making(target: str, service: Path, environment: dict[str, str]) -> Running:
+    """Return a `make` that goes on until it is told to stop."""
+    return Running(["make", target], service, environment | ANYWHERE)
 
 
 def test_help_names_every_target(bake, run):
@@ -77,22 +33,22 @@ def test_help_names_every_target(bake, run):
 
 def test_the_second_run_is_ready_within_two_seconds(installed, environment):
     with making("run", installed, environment) as first:
-        first.ready()
-        first.stop(signal.SIGINT)
+        first.ports()
+    began = perf_counter()
     with making("run", installed, environment) as second:
-        assert second.ready() < 2
-        second.stop(signal.SIGINT)
-    assert "installing" not in second.output
-    assert "protoc" not in second.output
+        second.ports()
+        assert perf_counter() - began < 2
+    assert [line for line in second.output if "installing" in line or "protoc" in line] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_interrupted_stops_in_order(installed, environment, number):
     with making("run", installed, environment) as service:
-        service.ready()
-        service.stop(number)
-    assert "stopped" in service.output.splitlines()[-1]
-    assert "Error" not in service.output
+        service.ports()
+        service.signal(number)
+        service.exit_status()
+    assert service.lines[-1]["message"] == "stopped"
+    assert [line for line in service.output if "Error" in line] == []
 
 
 def test_dev_starts_again_after_a_change_and_generates_first(bake, environment, run):
@@ -100,15 +56,18 @@ def test_dev_starts_again_after_a_change_and_generates_first(bake, environment, 
     run("make", "install", cwd=service)
     (proto,) = service.glob("proto/**/*.proto")
     with making("dev", service, environment) as dev:
-        dev.ready()
-        for changed in (service / "src/order_book/app.py", service / "config/default.toml"):
+        dev.ports()
+        changes = (service / "src/order_book/app.py", service / "config/default.toml")
+        for times, changed in enumerate(changes, start=2):
             changed.write_text(changed.read_text() + "\n")
-            dev.ready()
+            dev.logged("ready", times)
         proto.write_text(f"{proto.read_text()}\nmessage Parcel {{}}\n")
-        dev.ready()
+        dev.logged("ready", 4)
         assert "class Parcel" in next(service.glob("src/**/*_pb2.pyi")).read_text()
-        dev.stop(signal.SIGINT)
-    assert dev.output.count('"ready') == 4, "each change starts it once"
+        dev.signal(signal.SIGINT)
+        dev.exit_status()
+    ready = [line for line in dev.lines if line["message"].startswith("ready")]
+    assert len(ready) == 4, "each change starts it once"
 
 
 def test_a_message_that_is_gone_from_proto_is_gone_from_the_sources(bake, run):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baking import Run, commit
+from tests.baking import Run, commit
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from baking import TEMPLATE, TOOLS, Run, commit, copy_of_template
+from tests.baking import TEMPLATE, TOOLS, Run, commit, copy_of_template
 
 PARTS = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "docs", "src")
 LEFTOVERS = (

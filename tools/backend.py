@@ -1,14 +1,10 @@
 """Servers that are not ours, as processes of their own on free ports."""
 
 import os
-import random
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-
-CHOSEN = range(10_000, 32_768)  # below those that a system gives to whoever connects
+from contextlib import contextmanager
 
 
 @contextmanager
@@ -37,11 +33,3 @@ def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
         if time.monotonic() > until:
             raise TimeoutError(f"not so after {seconds} s")
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, and that nobody is given for a connection."""
-    while True:
-        port = random.choice(CHOSEN)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port

@@ -5,9 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from run import SERVICES, ask_over_rest, installed, serving
-from tree import problem_of
-from zipkin import Zipkin, zipkin
+from demo.purchase import buy_over_rest
+from demo.services import SERVICES, installed, serving
+from demo.trace import problem_of
+
+from .zipkin import Zipkin, zipkin
 
 TEMPLATE = Path(__file__).parents[1]
 OFFLINE = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -18,9 +20,9 @@ SETTLE_MS = 15_000  # of the page's own time; the dashboard fetches the trace af
 def main() -> None:
     """Write the picture to the file that is named on the command line."""
     with zipkin() as server, serving(*installed(TEMPLATE / ".build/demo"), server.endpoint) as both:
-        port = both[0].ports()["http"]
-        ask_over_rest(port)  # the first request opens the connections
-        trace_id = ask_over_rest(port)
+        port = both[0].ports().http
+        buy_over_rest(port)  # the first request opens the connections
+        trace_id = buy_over_rest(port)
         server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
         picture(server, trace_id, Path(sys.argv[1]).resolve())
 

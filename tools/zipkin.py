@@ -10,7 +10,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from backend import free_port, started
+from twinport.testing import free_port
+
+from .backend import started
 
 BUILD = Path(__file__).parents[1] / ".build"
 START_S, ANSWER_S = 60, 15

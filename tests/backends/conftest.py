@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from run import installed, serving
-from zipkin import Zipkin, zipkin
+from demo.services import installed, serving
+from tools.zipkin import Zipkin, zipkin
 
 # Kept, so that the installations are quick the next time.
 FOLDER = Path(__file__).parents[2] / ".build/backends"
@@ -33,4 +33,4 @@ def server() -> Iterator[Zipkin]:
 def checkout_port(server: Zipkin, pair: tuple[Path, Path]) -> Iterator[int]:
     """The REST port of checkout, whose calls go on to order-book; both tell `server`."""
     with serving(*pair, server.endpoint) as (checkout, _):
-        yield checkout.ports()["http"]
+        yield checkout.ports().http

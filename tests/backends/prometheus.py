@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from backend import free_port, started
+from tools.backend import started
+from twinport.testing import free_port
 
 START_S, ANSWER_S = 30, 10
 CONFIG = """

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from backend import wait_until
-from callers import Stopwatch, get_each
-from fleet import Running, running
-from run import settings
-from standins import LogCollector
+from demo.services import started
+from support.log_collectors import Collector
+from tools.backend import wait_until
+from twinport.testing import Running
+
+from .callers import Stopwatch, get_each
 
 pytestmark = pytest.mark.backends
 
@@ -26,7 +27,7 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def collector(protocol: str) -> Iterator[Any]:
-    collector = LogCollector(protocol)
+    collector = Collector(protocol)
     collector.start()
     yield collector
     collector.is_awake.set()
@@ -40,8 +41,7 @@ def shipping(project: Path, protocol: str, port: int, queue: Path) -> Iterator[R
     if protocol == "http":
         kind = {"kind": "http", "url": f"http://127.0.0.1:{port}/"}
     away = {f"logs.sinks.away.{key}": value for key, value in (kind | {"queue_dir": queue}).items()}
-    quiet = {"traces.exporter": "none", "lifecycle.drain": "0s"}
-    with running(project, settings("http://127.0.0.1:1/") | quiet | away) as service:
+    with started(project, away) as service:
         yield service
 
 
@@ -49,7 +49,7 @@ def call(service: Running, phase: str) -> set[str]:
     """Make COUNT calls, and return the paths that their access lines tell."""
     paths = {f"/v1/orders/{phase}-{number}" for number in range(COUNT)}
     watch = Stopwatch()
-    assert set(get_each(service.ports()["http"], paths)) == {404}
+    assert set(get_each(service.ports().http, paths)) == {404}
     assert watch.seconds() < QUICKLY_S
     wait_until(lambda: paths <= paths_in(service.lines), 10)
     return paths

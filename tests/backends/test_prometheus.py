@@ -7,11 +7,13 @@ from urllib.request import urlopen
 
 import pytest
 
-from backend import wait_until
-from callers import get_each
-from fleet import Running, running
-from prometheus import prometheus
-from run import ask_over_rest, serving, settings
+from demo.purchase import buy_over_rest
+from demo.services import serving, started
+from tools.backend import wait_until
+from twinport.testing import Running
+
+from .callers import get_each
+from .prometheus import prometheus
 
 pytestmark = pytest.mark.backends
 
@@ -33,15 +35,15 @@ COUNTED = 'sum(http_server_request_duration_seconds_count{http_route="/v1/orders
 @pytest.fixture
 def management_port(order_book: Path) -> Iterator[int]:
     """The management port of a service that has been called."""
-    with running(order_book, settings("http://127.0.0.1:1/")) as service:
+    with started(order_book, {}) as service:
         ports = service.ports()
-        get_each(ports["http"], ["/v1/orders"] * CALLS + ["/v1/orders/no-such-order"])
-        yield ports["management"]
+        get_each(ports.http, ["/v1/orders"] * CALLS + ["/v1/orders/no-such-order"])
+        yield ports.management
 
 
 def test_promtool_has_nothing_to_say_about_the_metrics(pair: tuple[Path, Path]):
     with serving(*pair, "http://127.0.0.1:1/") as (checkout, order_book):
-        ask_over_rest(checkout.ports()["http"])
+        buy_over_rest(checkout.ports().http)
         for service, sides in ((checkout, CALLING), (order_book, CALLED)):
             metrics = metrics_of(service)
             assert all(f"{name}_sum" in metrics for name in sides)
@@ -49,7 +51,7 @@ def test_promtool_has_nothing_to_say_about_the_metrics(pair: tuple[Path, Path]):
 
 
 def metrics_of(service: Running) -> str:
-    url = f"http://127.0.0.1:{service.ports()['management']}/metrics"
+    url = f"http://127.0.0.1:{service.ports().management}/metrics"
     with urlopen(url, timeout=10) as answer:
         return str(answer.read().decode())
 

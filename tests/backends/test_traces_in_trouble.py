@@ -10,11 +10,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from backend import wait_until
-from callers import Stopwatch, get_each, memory_bytes
-from fleet import Running, running
-from run import settings
-from standins import SpanCollector
+from demo.services import spans_to, started
+from tools.backend import wait_until
+from twinport.testing import FakeZipkin, Running
+
+from .callers import Stopwatch, get_each, memory_bytes
 
 pytestmark = pytest.mark.backends
 
@@ -27,21 +27,21 @@ InTrouble = tuple[Any, Callable[[], Any]]  # a collector, and how it gets well
 
 def refusing(stack: ExitStack) -> InTrouble:
     """Nobody listens."""
-    collector = stack.enter_context(SpanCollector())
+    collector = stack.enter_context(FakeZipkin())
     collector.stop()
     return collector, collector.start
 
 
 def failing(stack: ExitStack) -> InTrouble:
     """It answers 503."""
-    collector = stack.enter_context(SpanCollector())
+    collector = stack.enter_context(FakeZipkin())
     collector.status = 503
     return collector, lambda: setattr(collector, "status", 202)
 
 
 def silent(stack: ExitStack) -> InTrouble:
     """It accepts and never answers."""
-    collector = stack.enter_context(SpanCollector())
+    collector = stack.enter_context(FakeZipkin())
     collector.hold()
     return collector, collector.answer_again
 
@@ -54,7 +54,7 @@ def slow(stack: ExitStack) -> InTrouble:
 
 def black_hole(stack: ExitStack) -> InTrouble:
     """Its host takes no packet: a full queue of connections drops what comes."""
-    collector = stack.enter_context(SpanCollector())
+    collector = stack.enter_context(FakeZipkin())
     collector.stop()
     hole = stack.enter_context(swallowing(collector.port))
 
@@ -65,7 +65,7 @@ def black_hole(stack: ExitStack) -> InTrouble:
     return collector, come_back
 
 
-class Slow(SpanCollector):
+class Slow(FakeZipkin):
     """Takes SLOW_S for each answer, until it is told to hurry."""
 
     _hurries = False
@@ -101,7 +101,7 @@ def trouble(request: pytest.FixtureRequest) -> Iterator[InTrouble]:
 
 
 def chosen(endpoint: str) -> dict[str, Any]:
-    return settings(endpoint) | {
+    return spans_to(endpoint) | {
         "service.environment": "test",  # in development one line is all that is said
         "traces.sample_ratio": 1.0,
         "lifecycle.drain": "0s",
@@ -112,7 +112,7 @@ def chosen(endpoint: str) -> dict[str, Any]:
 def call(service: Running, count: int) -> float:
     """Return the seconds of the calls, all of which must be answered."""
     watch = Stopwatch()
-    assert set(get_each(service.ports()["http"], ["/v1/orders"] * count)) == {200}
+    assert set(get_each(service.ports().http, ["/v1/orders"] * count)) == {200}
     return watch.seconds()
 
 
@@ -124,7 +124,7 @@ def test_requests_go_on_memory_stays_and_spans_come_when_it_is_back(
     order_book: Path, trouble: InTrouble
 ):
     collector, get_well = trouble
-    with running(order_book, chosen(collector.endpoint)) as service:
+    with started(order_book, chosen(collector.endpoint)) as service:
         call(service, WARMING_UP)
         before = memory_bytes(service.pid)
         took_s = call(service, CALLS)
@@ -141,7 +141,7 @@ def test_requests_go_on_memory_stays_and_spans_come_when_it_is_back(
 
 def traced_call(service: Running) -> str:
     """Call and return the id of the trace."""
-    url = f"http://127.0.0.1:{service.ports()['http']}/v1/orders"
+    url = f"http://127.0.0.1:{service.ports().http}/v1/orders"
     with urlopen(url, timeout=10) as answer:
         return str(answer.headers["x-trace-id"])
 
@@ -154,7 +154,7 @@ def has_arrived(collector: Any, traces: set[str], another: str) -> bool:
 
 def test_the_exit_takes_no_longer_than_flush(order_book: Path, trouble: InTrouble):
     collector, _ = trouble
-    with running(order_book, chosen(collector.endpoint)) as service:
+    with started(order_book, chosen(collector.endpoint)) as service:
         call(service, WARMING_UP)
         watch = Stopwatch()
         assert service.stop() == 0

@@ -10,11 +10,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from backend import free_port, wait_until
-from fleet import running
-from run import SERVICES, ask_over_rest, settings
-from tree import problem_of, service_of
-from zipkin import Span, Zipkin
+from demo.purchase import buy_over_rest
+from demo.services import SERVICES, spans_to, started
+from demo.trace import Span, problem_of, service_of
+from tools.backend import wait_until
+from tools.zipkin import Zipkin
+from twinport.testing import free_port
 
 pytestmark = pytest.mark.backends
 
@@ -27,7 +28,7 @@ BEGIN = "if key in self._by_key:"  # of MemoryOrderStore.add
 @pytest.fixture(scope="module")
 def spans(server: Zipkin, checkout_port: int) -> list[Span]:
     """One request's spans, as Zipkin tells them."""
-    trace_id = ask_over_rest(checkout_port)
+    trace_id = buy_over_rest(checkout_port)
     return server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
 
 
@@ -80,8 +81,8 @@ def test_a_call_that_fails_has_an_error_tag_where_it_failed(server: Zipkin, chec
 
 def test_a_failed_call_that_was_not_sampled_still_arrives(server: Zipkin, pair: tuple[Path, Path]):
     nobody = {"clients.order-book.target": f"localhost:{free_port()}", "traces.sample_ratio": 0}
-    with running(pair[1], settings(server.endpoint) | nobody) as alone:
-        trace_id = refused(alone.ports()["http"], quantity=1, status=503)
+    with started(pair[1], spans_to(server.endpoint) | nobody) as alone:
+        trace_id = refused(alone.ports().http, quantity=1, status=503)
         spans = server.trace(trace_id, bool)
     (span,) = spans
     assert (service_of(span), span["kind"]) == ("checkout", "SERVER")
@@ -107,7 +108,7 @@ def test_a_slow_call_that_was_not_sampled_leaves_a_span_in_each_service(
     server: Zipkin, pair: tuple[Path, Path]
 ):
     with unsampled(server, pair, keep_slower_than="0s") as port:
-        trace_id = ask_over_rest(port)
+        trace_id = buy_over_rest(port)
         spans = server.trace(trace_id, lambda spans: len(spans) > len(METHODS))
     (root,) = [span for span in spans if "parentId" not in span]
     assert (service_of(root), root["name"]) == ("checkout", "post /v1/purchases")
@@ -120,12 +121,12 @@ def test_a_slow_call_that_was_not_sampled_leaves_a_span_in_each_service(
 @contextmanager
 def unsampled(server: Zipkin, pair: tuple[Path, Path], **traces: str) -> Iterator[int]:
     """Run both services, which sample nothing; yield the REST port of checkout."""
-    chosen = settings(server.endpoint) | {"traces.sample_ratio": 0}
+    chosen = spans_to(server.endpoint) | {"traces.sample_ratio": 0}
     chosen |= {f"traces.{key}": value for key, value in traces.items()}
-    with running(pair[0], chosen) as called:
-        target = {"clients.order-book.target": f"localhost:{called.ports()['grpc']}"}
-        with running(pair[1], chosen | target) as calling:
-            yield calling.ports()["http"]
+    with started(pair[0], chosen) as called:
+        target = {"clients.order-book.target": f"localhost:{called.ports().grpc}"}
+        with started(pair[1], chosen | target) as calling:
+            yield calling.ports().http
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import TOOLS, Running
+from .conftest import TOOLS, Peer
 
 pytestmark = pytest.mark.peers
 
@@ -19,13 +19,13 @@ ITEMS = [{"sku": "tea", "quantity": 2}, {"sku": "milk", "quantity": 3}]
 DEADLINE_EXCEEDED, INVALID_ARGUMENT = 64 + 4, 64 + 3  # grpcurl adds 64 to the code of an answer
 
 
-def grpcurl(running: Running, *asked: str, options: tuple[str | Path, ...] = ("-plaintext",)):
+def grpcurl(running: Peer, *asked: str, options: tuple[str | Path, ...] = ("-plaintext",)):
     """Call the service; `asked` is a method or a word of grpcurl's own."""
     command = (TOOLS / "grpcurl", *options, running.rpc_address, *asked)
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def call(running: Running, method: str, *messages: dict, options: tuple[str, ...] = ()):
+def call(running: Peer, method: str, *messages: dict, options: tuple[str, ...] = ()):
     data = "".join(map(json.dumps, messages))
     options = ("-plaintext", "-format-error", *options, "-d", data)
     return grpcurl(running, f"{SERVICE}/{method}", options=options)

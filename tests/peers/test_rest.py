@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from .conftest import TOOLS, Running
+from .conftest import TOOLS, Peer
 
 pytestmark = pytest.mark.peers
 
@@ -48,7 +48,7 @@ def test_an_upload_that_is_refused_reads_its_answer(service, tmp_path, option, v
     assert json.loads(body)["code"] == "RESOURCE_EXHAUSTED"
 
 
-def failures(running: Running, report: Path, *options: str) -> list[str]:
+def failures(running: Peer, report: Path, *options: str) -> list[str]:
     """Return which cases fail of the sections on frames (generic) and on RFC 7540 (http2)."""
     where = ("-h", "127.0.0.1", "-p", str(running.http), "-P", "/v1/orders", "-j", report)
     command = (TOOLS / "h2spec", "generic", "http2", "-o", "5", *where, *options)

@@ -4,29 +4,20 @@ import asyncio
 import faulthandler
 import gc
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import hypothesis
 import pytest
 import uvloop
-from loguru import logger
 
 from sample.app import build
 from sample.settings import Settings
-from twinport import Service
+from twinport import testing
 from twinport.calls.call import Call
-from twinport.lifecycle import Stop
-from twinport.logs import LogsSettings
-from twinport.logs.levels import Levels
-from twinport.logs.logs import Logs
-from twinport.logs.redact import Redactor
 from twinport.service.listeners import Ports
 from twinport.tls.authority import Authority
-from twinport.traces import tracing
 
 hypothesis.settings.register_profile(  # what is slow is the machine
     "loaded machine",
@@ -40,26 +31,12 @@ hypothesis.settings.register_profile(  # pytest --hypothesis-profile=long
 )
 
 Serving = Callable[..., AbstractAsyncContextManager[Ports]]
+SERVICE = {"name": "service-under-test", "version": "1.2.3"}
 
 
 def free(**sections: Any) -> Settings:
     """Return settings with free ports on this machine only; `sections` are merged into them."""
-    here = {"host": "127.0.0.1", "port": 0}
-    chosen: dict[str, Any] = {
-        "service": {"name": "service-under-test", "version": "1.2.3"},
-        "http": here,
-        "grpc": here,
-        "management": here,
-        "traces": {"exporter": "none"},
-        "lifecycle": {"drain": "0s", "grace": "2s", "flush": "1s"},
-    }
-    merged = {name: chosen.get(name, {}) | sections.get(name, {}) for name in chosen | sections}
-    return Settings.model_validate(merged)
-
-
-def silent(settings: LogsSettings) -> Logs:
-    """Return a log with its levels, and no sink."""
-    return Logs(Levels(settings.level, settings.levels), (), Redactor(settings.redact), b"")
+    return testing.free(Settings, {"service": SERVICE} | sections)
 
 
 def pytest_collection_finish() -> None:
@@ -74,10 +51,8 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def short_tracebacks() -> None:
-    """loguru writes each value beside its line, for which it parses the file again."""
-    logger.remove()
-    logger.add(sys.stderr, diagnose=False)
+def always_short_tracebacks(short_tracebacks: None) -> None:
+    """Also where no service is started."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -96,25 +71,18 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def stop() -> Stop:
-    return Stop()
-
-
-@pytest.fixture
 def calls() -> list[Call]:
     """Every call that has ended, as the observers hear of them."""
     return []
 
 
 @pytest.fixture
-def serving(stop: Stop, calls: list[Call]) -> Serving:
+def serving(calls: list[Call], short_tracebacks: None) -> Serving:
     @asynccontextmanager
     async def serving(settings: Settings, built: Any = build) -> AsyncIterator[Ports]:
-        with tracing(settings.traces, settings.service) as spans:
-            observers = (spans.leave_late_span, calls.append)
-            service = Service(settings, spans, observers, stop, silent(settings.logs))
-            async with service.running(partial(built, settings=settings)) as ports:
-                yield ports
+        async with testing.serving(settings, built) as service:
+            service.calls = calls
+            yield service.ports
 
     return serving
 

@@ -36,9 +36,9 @@ from twinport.clients.settings import ClientSettings
 from twinport.errors import SettingsError, StartupError
 from twinport.service.listeners import Ports
 from twinport.settings import Identity, Section, Sources, load
+from twinport.testing import FakeZipkin
 
 from support.callers import ByRest, ByRpc
-from support.collector import Collector
 from support.issuer import AUDIENCE, ISSUER, Issuer
 from support.process import started
 
@@ -345,7 +345,7 @@ async def test_no_token_is_in_any_log_line_or_span(auth, issuer):
     chosen = {f"auth__{key}": value for key, value in auth.items()}
     chosen |= {"logs__level": "TRACE", "traces__exporter": "zipkin"}
     good, bad = issuer.token(), issuer.token(aud="other")
-    with Collector() as collector:
+    with FakeZipkin() as collector:
         seen = await said_of_calls(good, bad, chosen | {"traces__endpoint": collector.endpoint})
         seen += str(collector.wait_for_count(4))
     assert "alice" in seen

@@ -19,10 +19,10 @@ import sample as package
 from sample.settings import Settings
 from twinport import Service
 from twinport.service.listeners import Ports
+from twinport.testing import FakeZipkin
 from twinport.tls.authority import write
 
 from support.certified import Site
-from support.collector import Collector
 from support.forking import forked
 from support.places import SAMPLE
 
@@ -176,7 +176,7 @@ async def test_a_method_of_another_service_is_found_by_reflection(
 
 
 async def test_a_call_leaves_a_span_even_where_few_are_sampled(ports: Ports):
-    with Collector() as collector:
+    with FakeZipkin() as collector:
         said = await call(
             f"{SERVICE}/CreateOrder",
             ITEM,

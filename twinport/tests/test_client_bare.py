@@ -5,7 +5,9 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
-from support.collector import Collector, Span
+from twinport.testing import FakeZipkin
+from twinport.testing.zipkin import Span
+
 from support.places import SUPPORT
 from support.process import executed, started
 
@@ -15,7 +17,7 @@ RELAYING = str(SUPPORT / "relaying.py")
 async def spans_of(path: str) -> list[Span]:
     """Let a service call itself, and return the spans of that."""
     async with AsyncExitStack() as running:
-        collector = running.enter_context(Collector())
+        collector = running.enter_context(FakeZipkin())
         chosen = {"traces__exporter": "zipkin", "traces__endpoint": collector.endpoint}
         service = await running.enter_async_context(started(RELAYING, start=executed, **chosen))
         ports = await service.ports()

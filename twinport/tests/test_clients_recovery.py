@@ -14,8 +14,8 @@ from twinport.clients.outgoing import Outgoing
 from twinport.clients.settings import ClientSettings
 from twinport.errors import UnavailableError
 from twinport.service.listeners import Ports
+from twinport.testing import free_port
 
-from support.lasting import lasting_port
 from support.process import started
 
 Call = Callable[[], Awaitable[object]]
@@ -23,7 +23,7 @@ Call = Callable[[], Awaitable[object]]
 
 def lasting() -> dict[str, str]:
     """Return ports on which the service can be started again."""
-    return {"http__port": str(lasting_port()), "grpc__port": str(lasting_port())}
+    return {"http__port": str(free_port()), "grpc__port": str(free_port())}
 
 
 async def answered(call: Call) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.collector import Collector
+from twinport.testing import FakeZipkin
+
 from support.process import HOME, Service, started
 
 WRONG = """[logs.levels]
@@ -64,7 +65,7 @@ async def test_log_levels_follow_the_files(config):
 
 async def test_the_sampling_ratio_follows_the_files(config):
     say(config, "[traces]\nsample_ratio = 0.0\n")
-    with Collector() as collector:
+    with FakeZipkin() as collector:
         chosen = {"traces__exporter": "zipkin", "traces__endpoint": collector.endpoint}
         async with started(config=config, **chosen) as service:
             await order(service)

@@ -8,14 +8,13 @@ import pytest
 
 from twinport.calls.call import Call, current
 from twinport.settings import Identity
+from twinport.testing import FakeZipkin
 from twinport.traces import (
     TracesSettings,
     Tracing,
     span,
     tracing,
 )
-
-from support.collector import Collector
 
 IDENTITY = Identity(name="order-book", version="1.2.3", environment="test", instance="one")
 
@@ -26,13 +25,13 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    with Collector() as collector:
+def collector() -> Iterator[FakeZipkin]:
+    with FakeZipkin() as collector:
         yield collector
 
 
 @pytest.fixture
-def settings(collector: Collector) -> TracesSettings:
+def settings(collector: FakeZipkin) -> TracesSettings:
     return TracesSettings(endpoint=collector.endpoint)
 
 

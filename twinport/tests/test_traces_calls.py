@@ -23,9 +23,8 @@ from sample.settings import Settings
 from twinport import Service
 from twinport.calls.gate import CallSettings
 from twinport.service.listeners import Ports
+from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings
-
-from support.collector import Collector
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -90,13 +89,13 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    with Collector() as collector:
+def collector() -> Iterator[FakeZipkin]:
+    with FakeZipkin() as collector:
         yield collector
 
 
 @pytest.fixture
-def settings(settings: Settings, collector: Collector) -> Settings:
+def settings(settings: Settings, collector: FakeZipkin) -> Settings:
     sections = {
         "traces": TracesSettings(endpoint=collector.endpoint),
         "calls": CallSettings(timeout=timedelta(milliseconds=400)),
@@ -110,7 +109,7 @@ async def failing(serving, settings) -> AsyncIterator[Ports]:
         yield ports
 
 
-async def server_spans(collector: Collector, count: int) -> list[dict[str, Any]]:
+async def server_spans(collector: FakeZipkin, count: int) -> list[dict[str, Any]]:
     def servers(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [span for span in spans if span.get("kind") == "SERVER"]
 

@@ -13,6 +13,7 @@ from loguru import logger
 
 from twinport.logs.settings import RedactSettings
 from twinport.settings import Identity
+from twinport.testing import FakeZipkin
 from twinport.traces import (
     TracesSettings,
     Tracing,
@@ -22,8 +23,6 @@ from twinport.traces import (
 )
 from twinport.traces.export import report
 from twinport.traces.export.http import TIMEOUT_S
-
-from support.collector import Collector
 
 PRODUCTION = Identity(name="order-book", environment="production")
 DEVELOPMENT = Identity(name="order-book", environment="development")
@@ -62,13 +61,13 @@ def lines() -> Iterator[Lines]:
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    with Collector() as collector:
+def collector() -> Iterator[FakeZipkin]:
+    with FakeZipkin() as collector:
         yield collector
 
 
 @contextmanager
-def traced_by(collector: Collector, identity: Identity = PRODUCTION) -> Iterator[Tracing]:
+def traced_by(collector: FakeZipkin, identity: Identity = PRODUCTION) -> Iterator[Tracing]:
     with tracing(TracesSettings(endpoint=collector.endpoint), identity) as traces:
         yield traces
 

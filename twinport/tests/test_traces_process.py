@@ -9,9 +9,9 @@ import pytest
 
 from sample.orders.domain import Orders
 from twinport.service.listeners import Ports
+from twinport.testing import FakeZipkin
 from twinport.traces.export.http import TIMEOUT_S
 
-from support.collector import Collector
 from support.process import Service, executed, started
 
 
@@ -29,7 +29,7 @@ async def served(service: Service, path: str = "/v1/orders", status: int = 200) 
 
 @pytest.mark.parametrize("is_holding", [False, True], ids=["there", "black hole"])
 async def test_the_exit_waits_for_spans_no_longer_than_flush(is_holding):
-    with Collector() as collector:
+    with FakeZipkin() as collector:
         if is_holding:
             collector.hold()
         chosen = {
@@ -64,7 +64,7 @@ async def test_the_terminal_shows_each_trace(monkeypatch):
 @pytest.mark.parametrize("name", ["sdk_tracer_provider", "no-such-provider"])
 async def test_a_provider_that_a_variable_names_does_not_take_the_place_of_ours(monkeypatch, name):
     monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", name)
-    with Collector() as collector:
+    with FakeZipkin() as collector:
         chosen = {
             "traces__exporter": "zipkin",
             "traces__endpoint": collector.endpoint,
@@ -80,7 +80,7 @@ async def test_a_provider_that_a_variable_names_does_not_take_the_place_of_ours(
 
 
 async def test_what_the_settings_of_logs_mask_is_masked_in_spans_too():
-    with Collector() as collector:
+    with FakeZipkin() as collector:
         chosen = {
             "traces__exporter": "zipkin",
             "traces__endpoint": collector.endpoint,

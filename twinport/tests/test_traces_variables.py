@@ -11,9 +11,8 @@ from loguru import logger
 from twinport import Settings, traces
 from twinport.errors import SettingsError, StartupError
 from twinport.settings import Identity, Loaded, Sources, load
+from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings, span, tracing
-
-from support.collector import Collector
 
 FILE = """
 [service]
@@ -155,7 +154,7 @@ def test_what_says_something_is_not_named(monkeypatch, lines):
 def test_bounds_of_the_queue_are_honoured(monkeypatch, lines):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
-    with Collector() as collector, tracing(TracesSettings(endpoint=collector.endpoint), IDENTITY):
+    with FakeZipkin() as collector, tracing(TracesSettings(endpoint=collector.endpoint), IDENTITY):
         with span("work"):
             pass
         collector.wait_for_count(1, seconds=0.9)

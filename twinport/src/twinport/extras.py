@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-SERVER = "server"
+SERVER, TESTING = "server", "testing"
 EXTRAS = {  # by what a module's name begins with
     "fastapi": SERVER,
     "grpc_health": SERVER,
@@ -18,6 +18,8 @@ EXTRAS = {  # by what a module's name begins with
     "granian": "granian",
     "jwt": "jwt",
     "pyinstrument": "profile",
+    "jsonschema": TESTING,
+    "pytest": TESTING,
     "httptools": "uvicorn",
     "uvicorn": "uvicorn",
 }

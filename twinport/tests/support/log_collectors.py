@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
-from support.lasting import lasting_port
+from twinport.testing import free_port
 
 PATIENCE_S = 20.0
 
@@ -25,7 +25,7 @@ class Collector:
         self.is_awake = threading.Event()
         self.is_awake.set()
         self.refuse: Callable[[dict[str, Any]], bool] = lambda _line: False
-        self.port = lasting_port()
+        self.port = free_port()
         self._handler = type("Handler", (HANDLERS[protocol],), {"collector": self})
         self._changed = threading.Condition()
         self._server: Server | None = None

@@ -1,29 +1,21 @@
-"""The clients of both transports, connected to the real service."""
-
-from collections.abc import AsyncIterator
+"""Clients of both transports, which call the service under test."""
 
 import pytest
-from orders.clients import Client, RestClient, RpcClient
+from twinport.testing import LocalService
 
-from {{ cookiecutter.__package }}.runtime.service import Ports
-
-
-@pytest.fixture
-async def rest(ports: Ports) -> AsyncIterator[RestClient]:
-    client = RestClient(ports)
-    yield client
-    await client.close()
+from .clients import Client, RestClient, RpcClient
 
 
 @pytest.fixture
-async def rpc(ports: Ports) -> AsyncIterator[RpcClient]:
-    client = RpcClient(ports)
-    yield client
-    await client.close()
+def rest(service: LocalService) -> RestClient:
+    return RestClient(service)
+
+
+@pytest.fixture
+def rpc(service: LocalService) -> RpcClient:
+    return RpcClient(service)
 
 
 @pytest.fixture(params=[RestClient, RpcClient])
-async def client(request: pytest.FixtureRequest, ports: Ports) -> AsyncIterator[Client]:
-    client = request.param(ports)
-    yield client
-    await client.close()
+def client(request: pytest.FixtureRequest, service: LocalService) -> Client:
+    return request.param(service)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from twinport import AlreadyExistsError, InvalidArgumentError
 
 from {{ cookiecutter.__package }}.orders.domain import Orders
 from {{ cookiecutter.__package }}.orders.model import (
@@ -12,10 +13,6 @@ from {{ cookiecutter.__package }}.orders.model import (
     WatchRequest,
 )
 from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
-from {{ cookiecutter.__package }}.runtime.errors import (
-    AlreadyExistsError,
-    InvalidArgumentError,
-)
 
 TEA = NewOrder(sku="tea", quantity=1)
 

@@ -2,23 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from functools import partial
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from orders.clients import Client, Refusal, RefusedError, RestClient, RpcClient, soon
+from twinport import UnavailableError
+from twinport.testing import Refusal, RefusedError, Serving
 
-from {{ cookiecutter.__package }}.orders.domain import Orders, OrderStore
-from {{ cookiecutter.__package }}.orders.model import Placed
+from {{ cookiecutter.__package }}.orders.domain import Orders
 from {{ cookiecutter.__package }}.orders.rest import orders_router
-from {{ cookiecutter.__package }}.orders.rpc import OrderServicer
 from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
-from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
-    add_OrderServiceServicer_to_server,
-)
-from {{ cookiecutter.__package }}.runtime import errors
+
+from .clients import Client, RestClient, RpcClient, soon
+from .stores import BreakingStore, FailingStore, build_with
 
 TEA = {"sku": "tea", "quantity": 1}
 KEYED = TEA | {"idempotency_key": "taken"}
@@ -52,22 +49,6 @@ REFUSALS = [  # operation, what is sent, code, wrong fields; `taken` is the key 
     ("import_orders", {"news": [KEYED | {"sku": "a"}]}, "ALREADY_EXISTS", {"0.idempotency_key"}),
     ("quote_orders", {"items": [NONE]}, "INVALID_ARGUMENT", {"0.quantity"}),
     ("quote_orders", {"items": [TEA, UNNAMED]}, "INVALID_ARGUMENT", {"1.sku"}),
-]
-
-ERRORS = [  # of runtime/errors.py: status over REST, code over both
-    (errors.ServiceError, 500, "UNKNOWN"),
-    (errors.InvalidArgumentError, 400, "INVALID_ARGUMENT"),
-    (errors.NotFoundError, 404, "NOT_FOUND"),
-    (errors.AlreadyExistsError, 409, "ALREADY_EXISTS"),
-    (errors.FailedPreconditionError, 400, "FAILED_PRECONDITION"),
-    (errors.UnauthenticatedError, 401, "UNAUTHENTICATED"),
-    (errors.PermissionDeniedError, 403, "PERMISSION_DENIED"),
-    (errors.ResourceExhaustedError, 429, "RESOURCE_EXHAUSTED"),
-    (errors.OverloadedError, 503, "RESOURCE_EXHAUSTED"),
-    (errors.UnimplementedError, 501, "UNIMPLEMENTED"),
-    (errors.UnavailableError, 503, "UNAVAILABLE"),
-    (errors.DeadlineExceededError, 504, "DEADLINE_EXCEEDED"),
-    (errors.InternalError, 500, "INTERNAL"),
 ]
 
 STORED = [  # every operation that asks the store
@@ -105,92 +86,44 @@ async def test_a_refusal_reads_the_same_on_both_transports(
     assert seen.detail
 
 
-class FailingStore:
-    """Answers everything with one error."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    async def _fail(self, *_: object) -> NoReturn:
-        raise self._error
-
-    add = find = remove = page = end = _fail
+BROKEN = [  # what the store raises, what the caller reads
+    (UnavailableError("the database is away"), ("UNAVAILABLE", "the database is away")),
+    (KeyError("a bug, and a password"), ("INTERNAL", "internal error")),
+]
 
 
-class BreakingStore(MemoryOrderStore):
-    """Loses what it needs while a watch is open."""
-
-    async def watch(self, after: int) -> AsyncGenerator[Placed, None]:
-        for placed in await self.page(0, 1):
-            yield placed
-        raise errors.UnavailableError("the database has gone")
-
-
-async def build_with(service, settings, store: OrderStore) -> None:
-    orders = Orders(store)
-    service.rest.include_router(orders_router(orders))
-    service.rpc.add(add_OrderServiceServicer_to_server, OrderServicer(orders))
-
-
-def with_detail(error: type[errors.ServiceError]) -> errors.ServiceError:
-    return error("why it went wrong", fields=[errors.FieldViolation("a.b", "is odd")])
-
-
-@pytest.mark.parametrize(("error", "status", "code"), ERRORS)
-async def test_every_error_reads_the_same_on_both_transports(
-    serving, settings, error, status, code
+@pytest.mark.parametrize(("error", "read"), BROKEN)
+async def test_what_fails_in_the_store_reads_the_same_on_both_transports(
+    serving: Serving, error, read
 ):
-    built = partial(build_with, store=FailingStore(with_detail(error)))
-    async with serving(settings, built) as ports:
-        rest, rpc = RestClient(ports), RpcClient(ports)
-        assert (await rest.http.get("/orders")).status_code == status
+    async with serving(build=build_with(FailingStore(error))) as service:
+        rest, rpc = RestClient(service), RpcClient(service)
         for operation, content in STORED:
             seen = await refusal(rest, operation, content)
             assert seen == await refusal(rpc, operation, content)
-            assert seen == (code, "why it went wrong", {("a.b", "is odd")})
-        await asyncio.gather(rest.close(), rpc.close())
-
-
-async def test_a_bug_tells_no_caller_what_it_was(serving, settings):
-    built = partial(build_with, store=FailingStore(KeyError("password")))
-    async with serving(settings, built) as ports:
-        rest, rpc = RestClient(ports), RpcClient(ports)
-        for operation, content in STORED:
-            seen = await refusal(rest, operation, content)
-            assert seen == await refusal(rpc, operation, content)
-            assert seen == ("INTERNAL", "internal error", frozenset())
-        await asyncio.gather(rest.close(), rpc.close())
+            assert seen == (*read, frozenset())
 
 
 @pytest.mark.parametrize("make", [RestClient, RpcClient])
-async def test_a_watch_that_breaks_says_why(serving, settings, calls, make):
-    async with serving(settings, partial(build_with, store=BreakingStore())) as ports:
-        client = make(ports)
+async def test_a_watch_that_breaks_says_why(serving: Serving, make):
+    async with serving(build=build_with(BreakingStore())) as service:
+        client = make(service)
         order = await client.create_order(**TEA)
         watch = client.watch_orders()
         seen = [await soon(anext(watch)) for _ in range(2)]
         assert [each["order"] for each in seen] == [None, order]
         with pytest.raises(RefusedError) as caught:
             await soon(anext(watch))
-        await client.close()
+        calls = await service.ended_calls(2)
     assert caught.value.refusal == ("UNAVAILABLE", "the database has gone", frozenset())
     assert [(call.code, call.error) for call in calls] == [("OK", None), ("UNAVAILABLE", None)]
 
 
-def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from subclasses(child)
-
-
-def test_the_tables_name_every_error_and_every_operation():
+def test_the_tables_name_every_operation():
     methods = pb.DESCRIPTOR.services_by_name["OrderService"].methods
     operations = {re.sub(r"(?<!^)([A-Z])", r"_\1", method.name).lower() for method in methods}
     routes = {route.name for route in orders_router(Orders(MemoryOrderStore())).routes}
     assert routes == operations == {row[0] for row in REFUSALS}
-    known = set(subclasses(errors.ServiceError))
-    assert {row[0] for row in ERRORS} == {each for each in known if each in vars(errors).values()}
-    assert {(each.status, each.code) for each in known} == {row[1:] for row in ERRORS}
     assert {row[0] for row in STORED} == operations - {"quote_orders"}
 
 
@@ -247,18 +180,13 @@ async def test_a_watch_shows_what_is_new_and_resumes_where_it_was_left(client: C
     await resumed.aclose()
 
 
-rest_by_http1 = partial(RestClient, http2=False)  # httpx drops what is open at the first GOAWAY
-
-
-@pytest.mark.parametrize("make", [rest_by_http1, RpcClient])
-async def test_a_watch_ends_cleanly_when_the_service_stops(serving, settings, make):
-    async with serving(settings) as ports:
-        client = make(ports)
-        watch = client.watch_orders()
+@pytest.mark.parametrize("make", [RestClient, RpcClient])
+async def test_a_watch_ends_cleanly_when_the_service_stops(serving: Serving, make):
+    async with serving() as service:
+        watch = make(service).watch_orders()
         await soon(anext(watch))
-        ending = asyncio.ensure_future(everything(watch))
-    assert await soon(ending) == []
-    await client.close()
+        await service.stop()
+        assert await soon(everything(watch)) == []
 
 
 async def test_an_import_counts_what_was_new(client: Client):

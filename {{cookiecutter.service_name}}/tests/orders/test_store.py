@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
+from twinport import ResourceExhaustedError
 
 from {{ cookiecutter.__package }}.orders.model import Order, Placed
 from {{ cookiecutter.__package }}.orders.store import BATCH, MemoryOrderStore
-from {{ cookiecutter.__package }}.runtime.errors import ResourceExhaustedError
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """Composition root: the one place that knows every part of the service."""
 
+from twinport import Service
+
 from .purchases.domain import Purchases
 from .purchases.rest import purchases_router
 from .purchases.rpc import PurchaseServicer
 from .purchases.shop import OrderBookShop
 from .purchases.v1.purchases_pb2_grpc import add_PurchaseServiceServicer_to_server
-from .runtime.service import Service
 from .settings import Settings
 
 

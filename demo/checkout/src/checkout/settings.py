@@ -1,7 +1,7 @@
 """What this service can be told."""
 
-from .runtime.service import RuntimeSettings
+import twinport
 
 
-class Settings(RuntimeSettings):
+class Settings(twinport.Settings):
     """Everything that may differ between two deployments."""

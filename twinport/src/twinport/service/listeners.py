@@ -6,15 +6,10 @@ from typing import NamedTuple
 
 from ..lifecycle import bind
 from ..rpc.server import RpcServer
+from .ports import Ports
 from .settings import Settings
 
-
-class Ports(NamedTuple):
-    """The ports in use; what a 0 in the settings became."""
-
-    http: int
-    grpc: int
-    management: int
+__all__ = ["Listeners", "Ports", "take_ports"]
 
 
 class Listeners(NamedTuple):

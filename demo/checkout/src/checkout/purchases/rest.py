@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from ..runtime.faults import problems
+from twinport.rest import problems
+
 from .domain import NewPurchase, Purchase, Purchases
 
 

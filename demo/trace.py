@@ -1,8 +1,9 @@
 """One trace: whether it is whole, and how it looks as a tree."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from collector import Span
+Span = dict[str, Any]
 
 
 def problem_of(spans: Sequence[Span], services: set[str]) -> str:

@@ -8,6 +8,9 @@ from typing import Self
 import h2.events
 from h2.connection import H2Connection
 
+PATIENCE_S = 5.0
+MOST_READ = 2**16  # bytes
+
 
 class Duplex:
     """`send` a part of the body, read `lines` of the answer; `status` is known after the first."""
@@ -20,6 +23,7 @@ class Duplex:
     @classmethod
     @asynccontextmanager
     async def post(cls, port: int, path: str) -> AsyncIterator[Self]:
+        """Begin a request to this machine, whose body has no end yet."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         duplex = cls(reader, writer)
         duplex._begin(f"127.0.0.1:{port}", path)
@@ -35,10 +39,12 @@ class Duplex:
         self._flush()
 
     def send(self, part: bytes, *, end: bool = False) -> None:
+        """Send a part of the body, the last one with `end`."""
         self._http.send_data(1, part, end_stream=end)
         self._flush()
 
     async def lines(self) -> AsyncIterator[bytes]:
+        """Yield each line of the answer as it comes; raises EOFError if the answer has no end."""
         begun = b""
         async for part in self._parts():
             *ended, begun = (begun + part).split(b"\n")
@@ -57,7 +63,7 @@ class Duplex:
                 return
 
     async def _events(self) -> AsyncIterator[h2.events.Event]:
-        while received := await asyncio.wait_for(self._reader.read(2**16), timeout=5):
+        while received := await asyncio.wait_for(self._reader.read(MOST_READ), PATIENCE_S):
             for event in self._http.receive_data(received):
                 yield event
             self._flush()

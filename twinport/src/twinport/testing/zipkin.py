@@ -1,17 +1,23 @@
-"""A collector of spans on a real port: as strict as Zipkin's own, and able to fail as one does."""
+"""A fake Zipkin on a real port: as strict as the real one, and able to fail as one does.
+
+Needs the standard library alone.
+"""
 
 import json
+import random
 import re
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from support.lasting import lasting_port
-
 Span = dict[str, Any]
 
+CHOSEN = range(10_000, 32_768)  # below those that a system gives to whoever connects
+OTLP = "/v1/traces"
+FIRST_REFUSAL, BAD_REQUEST, ACCEPTED = 300, 400, 202
 KINDS = {"CLIENT", "SERVER", "PRODUCER", "CONSUMER"}
 STRINGS = ("name", "traceId", "id", "parentId", "kind")
 ENDPOINT = {"serviceName": str, "ipv4": str, "ipv6": str, "port": int}
@@ -22,22 +28,33 @@ IDS = {
 }
 
 
-class Collector:
+def free_port() -> int:
+    """Return a port that nobody listens on, and that nobody is given for an outgoing connection.
+
+    So it can be left for a moment, as by a server that is started again.
+    """
+    while True:
+        port = random.choice(CHOSEN)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+class FakeZipkin:
     """Takes `POST /api/v2/spans` of Zipkin's API v2 (zipkin2-api.yaml) and `/v1/traces` of OTLP.
 
-    `spans` are Zipkin's, in the order of arrival; `bodies` are those of OTLP. `status` is what it
-    answers, `holds` makes it accept and never answer.
+    `spans` are Zipkin's, in the order of arrival, `mistakes` is what it would refuse in them;
+    `bodies` are those of OTLP. `status` is what it answers.
     """
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.bodies: list[bytes] = []
         self.mistakes: list[str] = []
-        self.status = 202
+        self.status = ACCEPTED
         self._arrived = threading.Condition()
         self._answers = threading.Event()
         self._answers.set()
-        self._port = lasting_port()
+        self._port = free_port()
         self._server: _Server | None = None
 
     def __enter__(self) -> Self:
@@ -49,15 +66,18 @@ class Collector:
 
     @property
     def port(self) -> int:
+        """The port, the same after another start."""
         return self._port
 
     @property
     def endpoint(self) -> str:
+        """Where Zipkin's spans go: a value of `traces.endpoint`."""
         return f"http://127.0.0.1:{self._port}/api/v2/spans"
 
     @property
     def otlp_endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}/v1/traces"
+        """The same for OTLP."""
+        return f"http://127.0.0.1:{self._port}{OTLP}"
 
     def start(self) -> None:
         """Listen; after a stop on the same port as before."""
@@ -77,36 +97,44 @@ class Collector:
         self._answers.clear()
 
     def answer_again(self) -> None:
+        """Answer from now on, also those who wait."""
         self._answers.set()
 
     def take(self, path: str, body: bytes) -> int:
         """Keep what was sent and return the status of the answer."""
         self._answers.wait()
-        if self.status >= 300:
+        if self.status >= FIRST_REFUSAL:
             return self.status
         with self._arrived:
-            if path == "/v1/traces":
+            if path == OTLP:
                 self.bodies.append(body)
             else:
                 self._take_spans(body)
             self._arrived.notify_all()
-        return 400 if self.mistakes else self.status
+        return BAD_REQUEST if self.mistakes else self.status
 
-    def wait_for(self, enough: Callable[[list[Span]], object], seconds: float = 10) -> list[Span]:
-        """Return the spans as soon as `enough` likes them."""
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: enough(self.spans), seconds), self.spans
-            assert not self.mistakes, self.mistakes
-            return list(self.spans)
+    def wait_for(
+        self, is_enough: Callable[[list[Span]], object], seconds: float = 10
+    ) -> list[Span]:
+        """Return the spans once they are enough; raises TimeoutError, ValueError for mistakes."""
+        self._wait(lambda: is_enough(self.spans), seconds)
+        if self.mistakes:
+            raise ValueError(f"Zipkin would refuse: {'; '.join(self.mistakes)}")
+        return list(self.spans)
 
     def wait_for_count(self, count: int, seconds: float = 10) -> list[Span]:
+        """Return the spans as soon as there are so many."""
         return self.wait_for(lambda spans: len(spans) >= count, seconds)
 
     def wait_for_any(self, seconds: float = 10) -> list[Any]:
         """Return what has come, by whatever protocol, as soon as there is something."""
+        self._wait(lambda: self.bodies or self.spans, seconds)
+        return [*self.bodies, *self.spans]
+
+    def _wait(self, is_enough: Callable[[], object], seconds: float) -> None:
         with self._arrived:
-            assert self._arrived.wait_for(lambda: self.bodies or self.spans, seconds)
-            return [*self.bodies, *self.spans]
+            if not self._arrived.wait_for(is_enough, seconds):
+                raise TimeoutError(f"after {seconds} s there are only: {self.spans}")
 
     def _take_spans(self, body: bytes) -> None:
         spans = json.loads(body)
@@ -161,7 +189,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self, port: int, collector: Collector) -> None:
+    def __init__(self, port: int, collector: FakeZipkin) -> None:
         self.collector = collector
         self._connections: set[Any] = set()
         super().__init__(("127.0.0.1", port), _Handler)

@@ -1,0 +1,1 @@
+"""What is done to the template, and servers that are not ours."""
