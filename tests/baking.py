@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from twinport import testing
+from twinport.testing import own_environment
 
 TEMPLATE = Path(__file__).parents[1]
 SERVICE = TEMPLATE / "{{cookiecutter.service_name}}"
@@ -17,12 +17,12 @@ Bake = Callable[..., Path]
 Run = Callable[..., str]
 
 
-def command(*words: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def command(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder; all that it prints is in `stdout`."""
     return subprocess.run(
         words,
         cwd=cwd,
-        env=own_environment() | variables,
+        env=variables() | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -30,9 +30,9 @@ def command(*words: str | Path, cwd: Path, **variables: str) -> subprocess.Compl
     )
 
 
-def own_environment() -> dict[str, str]:
-    """Return the environment without what `make` and a virtual environment put there."""
-    return testing.own_environment() | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+def variables() -> dict[str, str]:
+    """Return the environment of a command: without ours, and with the template's own tools."""
+    return own_environment() | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
 
 
 def copy_of_template(to: Path) -> Path:

@@ -8,15 +8,7 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
-from tests.baking import (
-    TEMPLATE,
-    Bake,
-    Run,
-    command,
-    commit,
-    copy_of_template,
-    own_environment,
-)
+from tests.baking import TEMPLATE, Bake, Run, command, commit, copy_of_template, variables
 
 
 @pytest.fixture
@@ -81,7 +73,7 @@ def _baked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """The variables for a command that a test starts itself."""
-    return own_environment()
+    return variables()
 
 
 @pytest.fixture(scope="session")

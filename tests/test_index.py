@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.baking import TEMPLATE, Run
-from index import serving
+from tests.index import serving
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 SOURCE = re.compile(r"^twinport = \{ path = .*\n", re.MULTILINE)
