@@ -7,8 +7,8 @@ import socket
 import statistics
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -160,8 +160,18 @@ async def sending(port: int) -> str:
 def sending_to(client: tuple[str, int], number: int) -> str | None:
     """Return how a socket sends to `client`, or None for what does not lead there."""
     tcp = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    with suppress(OSError), socket.socket(*tcp, os.dup(number)) as end:
+    with suppress(OSError), borrowed(*tcp, number) as end:
         if end.getpeername()[1:2] == client[1:]:  # the host may be written as of IPv6
             at_once = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             return "at once" if at_once else "with delay"
     return None
+
+
+@contextmanager
+def borrowed(*kind_and_number: int) -> Iterator[socket.socket]:
+    """Give a descriptor back as it was, open."""
+    end = socket.socket(*kind_and_number)
+    try:
+        yield end
+    finally:
+        end.detach()
