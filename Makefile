@@ -76,7 +76,7 @@ screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on t
 test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
 	$(PYTEST) -m newest
 
-test-pythons: .venv/.installed ## the library's and a service's tests on each other Python that is found
+test-pythons: .venv/.installed ## the library's and a service's tests on each other Python there is
 	$(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)

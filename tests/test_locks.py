@@ -1,17 +1,16 @@
 """The locks: the same on every machine, and in step with each other."""
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-TEMPLATE = Path(__file__).parents[1]
-TOOLS = Path(sys.executable).parent
-SERVICE = TEMPLATE / "{{cookiecutter.service_name}}"
+from tests.baking import SERVICE, TEMPLATE, TOOLS, copy_of_template
+
 LOCKS = [
     TEMPLATE / "requirements.lock",
+    TEMPLATE / "twinport/requirements.lock",
     TEMPLATE / "tests/peers/requirements.lock",
     TEMPLATE / "bench/requirements.lock",
     SERVICE / "requirements.lock",
@@ -61,3 +60,12 @@ def test_everything_installs_without_a_compiler(tmp_path, run, platform, version
         SERVICE / "requirements-dev.lock",
     )
     run(TOOLS / "uv", "pip", "install", "--dry-run", *wanted, *sources, cwd=tmp_path)
+
+
+def test_locking_everything_again_changes_nothing(tmp_path, run):
+    template = copy_of_template(tmp_path / "template")
+    made = [template / lock.relative_to(TEMPLATE) for lock in LOCKS]
+    made.append(template / "taken-names.txt")
+    before = {path: path.read_bytes() for path in made}
+    run("make", "-o", ".venv/.installed", f"BIN={TOOLS}", "lock", cwd=template)
+    assert [path for path in made if path.read_bytes() != before[path]] == []

@@ -1,72 +1,43 @@
-"""The tests of a baked service pass: here, on each Python, and with the newest versions."""
+"""The library and a baked service pass their tests on each Python, and with the newest versions."""
 
 import os
-import re
 import shutil
 import subprocess
-import warnings
+import sys
 from pathlib import Path
 
 import pytest
 
-CALM = "WORKERS=2"  # and not eight, on a machine that may do other things, too
-SLIPS = 3  # so many of some 1,900 tests may fail, and pass when they are run once more
-LATE = """
-test:
-\t@if [ "$$PYTEST_ADDOPTS" != --last-failed ]; then echo "= {failed} failed, 9 passed ="; exit 1; fi
-""".rstrip()
+from tests.baking import TOOLS, Run, copy_of_template
 
 
-def assert_it_passes_its_tests(service: Path, run, *options: str) -> None:
-    """Assert that `make test` passes. On a machine that does other things, too, a few of the tests
-    that deal in tenths of a second may find it too slow: they get one more turn, by themselves,
-    and a warning at the end of the run names them. What fails twice fails."""
-    try:
-        assert " passed" in run("make", "test", CALM, *options, cwd=service)
-    except AssertionError as failed:
-        count = re.search(r"^ *=+ (\d+) failed, \d+ passed", str(failed), re.MULTILINE)
-        if count is None or int(count[1]) > SLIPS:
-            raise
-        run("make", "test", "WORKERS=1", *options, cwd=service, PYTEST_ADDOPTS="--last-failed")
-        warnings.warn(f"what failed here passed at its second turn: {failed}", stacklevel=2)
-
-
-def test_a_few_tests_that_were_late_get_one_more_turn(tmp_path, run):
-    (tmp_path / "Makefile").write_text(LATE.format(failed=SLIPS))
-    with pytest.warns(match=f"{SLIPS} failed, 9 passed"):
-        assert_it_passes_its_tests(tmp_path, run)
-
-
-@pytest.mark.parametrize(
-    "makefile", [LATE.format(failed=SLIPS + 1), f"{LATE.format(failed=1)}; false"]
-)
-def test_many_tests_that_fail_and_what_fails_twice_make_it_fail(tmp_path, run, makefile):
-    (tmp_path / "Makefile").write_text(makefile)
-    with pytest.raises(AssertionError):
-        assert_it_passes_its_tests(tmp_path, run)
-
-
-def test_a_fresh_machine_can_test_lint_and_type_check_what_was_baked(installed, run):
-    assert_it_passes_its_tests(installed, run)
-    run("make", "lint", "types", cwd=installed)
+def test_a_fresh_machine_can_test_lint_and_type_check_what_was_baked(
+    installed_by_pip: Path, run: Run
+):
+    assert " passed" in run("make", "UV=", "lint", "types", "test", cwd=installed_by_pip)
 
 
 @pytest.mark.newest
-def test_a_service_passes_its_tests_with_the_newest_versions(bake, run):
-    service = bake()
-    run("make", "upgrade", cwd=service)
-    assert_it_passes_its_tests(service, run)
+def test_all_tests_pass_with_the_newest_versions(tmp_path: Path, run: Run):
+    template = copy_of_template(tmp_path / "template")
+    run("make", "upgrade", cwd=template)
+    passes(template, run)
 
 
 @pytest.mark.pythons
 @pytest.mark.parametrize("minor", [11, 12, 13, 14])
-def test_a_service_passes_its_tests_on_each_python(bake, run, minor):
+def test_all_tests_pass_on_each_other_python(tmp_path: Path, run: Run, minor: int):
     python = found(minor)
-    if python is None:
-        pytest.skip(f"there is no Python 3.{minor} here")
-    service = bake()
-    print(run(python, "--version", cwd=service))
-    assert_it_passes_its_tests(service, run, f"PYTHON={python}")
+    if python is None or sys.version_info[:2] == (3, minor):
+        pytest.skip(f"there is no Python 3.{minor} here, or it is the one of make test")
+    passes(copy_of_template(tmp_path / "template"), run, f"PYTHON={python}")
+
+
+def passes(template: Path, run: Run, *options: str) -> None:
+    """Assert that the tests of the library and of a service pass, as they are in `template`."""
+    assert " passed" in run("make", *options, "test-library", cwd=template)
+    run(TOOLS / "cookiecutter", "--no-input", template, cwd=template.parent)
+    assert " passed" in run("make", *options, "test", cwd=template.parent / "order-book")
 
 
 def found(minor: int) -> str | None:
