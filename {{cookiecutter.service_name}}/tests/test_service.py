@@ -13,12 +13,15 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from twinport.testing import LocalService, Running, openapi_gaps, running
 
 import {{ cookiecutter.__package }} as package
+from {{ cookiecutter.__package }} import app
 
 HOME = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def process(required: dict[str, object]) -> Iterator[Running]:
+def process(required: dict[str, object], build: object) -> Iterator[Running]:
+    if build is not app.build:
+        pytest.skip("a process wires app.build, which these tests go without")
     with running([sys.executable, "-m", package.__name__, "run"], HOME, required) as process:
         yield process
 
