@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 SERVICE = ROOT / "{{cookiecutter.service_name}}"
 PROMISED = (ROOT / "twinport/tests/promised.txt").read_text(encoding="utf-8")
 NAMES = set(re.findall(r"^(twinport[\w.]+)", PROMISED, re.MULTILINE))
-MODULES = {name.rpartition(".")[0] for name in NAMES}
+MODULES = {name.rpartition(".")[0] for name in NAMES} | {"twinport.startup"}  # imported first of all
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),
