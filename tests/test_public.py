@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 SERVICE = ROOT / "{{cookiecutter.service_name}}"
 PROMISED = (ROOT / "twinport/tests/promised.txt").read_text(encoding="utf-8")
 NAMES = set(re.findall(r"^(twinport[\w.]+)", PROMISED, re.MULTILINE))
-MODULES = {name.rpartition(".")[0] for name in NAMES} | {"twinport.startup"}  # imported first of all
+FIRST = "twinport.startup"  # what a service's package imports before all else
+MODULES = {name.rpartition(".")[0] for name in NAMES} | {FIRST}
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),
