@@ -35,7 +35,8 @@ async def test_the_exit_waits_for_spans_no_longer_than_flush(is_holding):
         chosen = {
             "traces__exporter": "zipkin",
             "traces__endpoint": collector.endpoint,
-            "lifecycle__flush": "200ms",
+            "lifecycle__flush": "200ms" if is_holding else "20s",
+            "lifecycle__platform_grace": "1m",
             "service__environment": "test",  # in development nobody minds
         }
         async with started(**chosen) as service:

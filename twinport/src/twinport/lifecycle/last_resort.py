@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 ANSWER_S = 0.5  # in which the event loop may show that it is not blocked
-LAST_WORDS_S = 0.75  # that and the line are the last part of its time
+LAST_WORDS_S = 1.0  # that and the line are the last part of its time
 STDERR = 2  # of a process that began with it closed, for which Python has no object
 
 
@@ -33,8 +33,7 @@ class LastResort:
             at = time.monotonic() + seconds
             if at < self._at:
                 self._at = at
-                # without Python's lock, which code in C may keep for ever
-                faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr or STDERR)
+                _end_without_lock(seconds)
                 self._start_timer(seconds - LAST_WORDS_S)
 
     def _start_timer(self, seconds: float) -> None:
@@ -45,9 +44,15 @@ class LastResort:
         self._timer.start()
 
     def _end(self) -> None:
+        _end_without_lock(LAST_WORDS_S)  # from now on: a busy machine may have let it wait
         line = f"{self._program}: did not stop in time, still running: {self._running()}"
         stack = self._blocked(ANSWER_S)
         text = f"{line}, while the event loop is blocked:\n{stack}" if stack else f"{line}\n"
         faulthandler.cancel_dump_traceback_later()
         print(text, end="", file=sys.stderr, flush=True)
         os._exit(1)
+
+
+def _end_without_lock(seconds: float) -> None:
+    """End the process in so many seconds, even if code in C keeps Python's lock for ever."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr or STDERR)
