@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "startup"},
     {"extras", "redact"},
     {"settings"},
-    {"calls", "cli", "health", "lifecycle", "tls"},
+    {"calls", "cli", "health", "lifecycle", "profiling", "tls"},
     {"validation"},
     {"faults", "logs"},
     {"traces"},
@@ -64,7 +64,7 @@ def takes_a_port(path: Path) -> bool:
 
 def test_one_place_takes_every_port():
     """It sets the options that each socket needs."""
-    assert [path for path in MODULES if takes_a_port(path)] == [SOURCE / "lifecycle/server.py"]
+    assert [path for path in MODULES if takes_a_port(path)] == [SOURCE / "lifecycle/servers.py"]
 
 
 MIDDLE = """

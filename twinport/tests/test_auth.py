@@ -25,13 +25,7 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport import Service
-from twinport.auth import (
-    PUBLIC,
-    AuthSettings,
-    bearer,
-    needs,
-    principal,
-)
+from twinport.auth import PUBLIC, AuthSettings, bearer, needs, principal
 from twinport.clients.settings import ClientSettings
 from twinport.errors import SettingsError, StartupError
 from twinport.service.ports import Ports

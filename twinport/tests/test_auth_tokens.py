@@ -21,14 +21,10 @@ from hypothesis import assume, given, strategies as st
 
 from sample.settings import Settings
 from twinport.auth import AuthSettings, Principal
-from twinport.auth.guard import Credentials
-from twinport.auth.key_ring import KeyRing
-from twinport.auth.keys import KeyFile, KeyUrl
+from twinport.auth.keys import KeyFile, KeyRing, KeyUrl
+from twinport.auth.permissions import Credentials
 from twinport.auth.tokens import Tokens
-from twinport.errors import (
-    UnauthenticatedError,
-    UnavailableError,
-)
+from twinport.errors import UnauthenticatedError, UnavailableError
 
 from support.callers import ByRest, ByRpc
 from support.issuer import AUDIENCE, ISSUER, Issuer, KeyServer, good_claims

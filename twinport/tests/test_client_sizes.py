@@ -16,16 +16,11 @@ from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport import Service
 from twinport.calls.call import Call
-from twinport.clients.call import ClientCall
 from twinport.clients.clients import bounded_channel
-from twinport.clients.http import HttpClient
-from twinport.clients.outgoing import Outgoing
+from twinport.clients.http_client import HttpClient
+from twinport.clients.outgoing_call import ClientCall, Outgoing
 from twinport.clients.settings import ClientSettings
-from twinport.errors import (
-    DeadlineExceededError,
-    NotFoundError,
-    UnavailableError,
-)
+from twinport.errors import DeadlineExceededError, NotFoundError, UnavailableError
 from twinport.service.ports import Ports
 
 TEA = {"sku": "tea", "quantity": 2}

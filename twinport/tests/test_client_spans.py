@@ -12,16 +12,11 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from twinport.calls.call import Call, current
-from twinport.clients.rpc_spans import rpc_spans
+from twinport.clients.grpc_interceptors import rpc_spans
 from twinport.service.ports import Ports
 from twinport.settings import Identity
-from twinport.traces import (
-    TracesSettings,
-    Tracing,
-    span,
-    tracing,
-)
-from twinport.traces.http_client import instrument
+from twinport.traces import TracesSettings, Tracing, span, tracing
+from twinport.traces.httpx_spans import instrument
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 NOWHERE = TracesSettings(exporter="none", propagators=["tracecontext", "b3multi", "baggage"])

@@ -23,18 +23,12 @@ from sample.orders.v1.orders_pb2_grpc import (
 )
 from sample.settings import Settings
 from twinport import Service
-from twinport.auth.principal import Principal
+from twinport.auth.permissions import Principal
 from twinport.calls.call import Call, current
-from twinport.clients.call import ClientCall
 from twinport.clients.clients import bounded_channel, connect, connected
-from twinport.clients.http import HttpClient
-from twinport.clients.log import log
-from twinport.clients.outgoing import Outgoing
-from twinport.clients.settings import (
-    ClientRetries,
-    ClientSettings,
-    ClientTls,
-)
+from twinport.clients.http_client import HttpClient
+from twinport.clients.outgoing_call import ClientCall, Outgoing, log
+from twinport.clients.settings import ClientRetries, ClientSettings, ClientTls
 from twinport.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
@@ -441,7 +435,7 @@ async def test_each_call_is_logged_and_louder_if_the_other_service_is_at_fault(p
         assert record["extra"]["event.duration"] > 0
         seen.append((record["level"].name, record["extra"]["rpc.method"].rpartition("/")[2]))
 
-    logging = logger.add(keep, level="DEBUG", filter=f"{connect.__module__.rpartition('.')[0]}.log")
+    logging = logger.add(keep, level="DEBUG", filter=log.__module__)
     url = f"http://127.0.0.1:{ports.http}"
     there = ClientSettings(target=f"localhost:{ports.grpc}", url=url)
     async with (

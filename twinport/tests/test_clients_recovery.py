@@ -9,8 +9,8 @@ import pytest
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from twinport.clients.clients import connect
-from twinport.clients.http import HttpClient
-from twinport.clients.outgoing import Outgoing
+from twinport.clients.http_client import HttpClient
+from twinport.clients.outgoing_call import Outgoing
 from twinport.clients.settings import ClientSettings
 from twinport.errors import UnavailableError
 from twinport.service.ports import Ports

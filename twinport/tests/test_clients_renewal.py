@@ -17,8 +17,8 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport.clients.clients import connect
-from twinport.clients.http import HttpClient
-from twinport.clients.outgoing import Outgoing
+from twinport.clients.http_client import HttpClient
+from twinport.clients.outgoing_call import Outgoing
 from twinport.clients.settings import ClientSettings, ClientTls
 from twinport.errors import UnavailableError
 from twinport.service.ports import Ports

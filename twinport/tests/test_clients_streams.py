@@ -12,13 +12,10 @@ from fastapi.responses import StreamingResponse
 
 from sample.settings import Settings
 from twinport import Service
-from twinport.clients.http import HttpClient
-from twinport.clients.outgoing import Outgoing
+from twinport.clients.http_client import HttpClient
+from twinport.clients.outgoing_call import Outgoing
 from twinport.clients.settings import ClientSettings
-from twinport.errors import (
-    DeadlineExceededError,
-    UnavailableError,
-)
+from twinport.errors import DeadlineExceededError, UnavailableError
 
 SHORT, LONGER = timedelta(milliseconds=200), timedelta(seconds=1)
 

@@ -16,15 +16,8 @@ from starlette.exceptions import HTTPException
 from sample.settings import Settings
 from twinport import Service
 from twinport.calls.call import Call
-from twinport.clients.call import ClientCall
-from twinport.clients.log import log
-from twinport.errors import (
-    CODES,
-    ERRORS,
-    InternalError,
-    OverloadedError,
-    ServiceError,
-)
+from twinport.clients.outgoing_call import ClientCall, log
+from twinport.errors import CODES, ERRORS, InternalError, OverloadedError, ServiceError
 from twinport.logs import LogsSettings, logging_to
 from twinport.service.ports import Ports
 from twinport.settings import Identity

@@ -4,10 +4,9 @@ import asyncio
 import gc
 import weakref
 
-from twinport.calls.alarm import Alarm
 from twinport.calls.call import Call
 from twinport.calls.edge import Edge
-from twinport.calls.gate import CallSettings, Gate
+from twinport.calls.limits import Alarm, CallSettings, Gate
 from twinport.rest.exchange import Exchange
 from twinport.rest.settings import HttpLimits
 

@@ -11,11 +11,10 @@ from twinport.service.ports import Ports
 
 BASE = [  # what a caller of services uses
     "twinport",
-    "twinport.auth.needs",
-    "twinport.auth.principal",
+    "twinport.auth.permissions",
     "twinport.cli",
     "twinport.clients",
-    "twinport.clients.http",
+    "twinport.clients.http_client",
     "twinport.errors",
     "twinport.logs",
     "twinport.service.settings",
@@ -39,12 +38,12 @@ def test_the_base_imports_no_package_of_an_extra() -> None:
 
 
 SERVER = """
-from twinport.rest.server import http_server
+from twinport.rest.servers import http_server
 from twinport.rest.settings import HttpSettings
 http_server("http", None, None, HttpSettings(server={!r}))
 """
 TOKENS = """
-from twinport.auth.methods import method
+from twinport.auth.auth import method
 from twinport.auth.settings import AuthSettings
 method(AuthSettings(mode="jwt", issuer="https://issuer.example", audience="a", keys="keys.pem"))
 """

@@ -13,7 +13,7 @@ from loguru import logger
 
 from twinport.errors import StartupError
 from twinport.logs import Logs, LogsSettings, logging_to
-from twinport.logs.rotation import STAMP
+from twinport.logs.file_sink import STAMP
 from twinport.settings import Identity
 
 PATIENCE_S = 20

@@ -14,7 +14,7 @@ from loguru import logger
 from twinport import logs
 from twinport.errors import StartupError
 from twinport.logs import Logs, LogsSettings, logging_to
-from twinport.logs.disk import DiskOutbox
+from twinport.logs.shipping import DiskOutbox
 from twinport.settings import Identity
 
 from support.log_collectors import Collector

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from sample.settings import Settings
 from twinport.errors import PermissionDeniedError
-from twinport.management.gatekeeper import Gatekeeper
+from twinport.management.app import Gatekeeper
 from twinport.service.ports import Ports
 
 from support.process import started

@@ -15,10 +15,7 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport import Service
-from twinport.clients.settings import (
-    ClientRetries,
-    ClientSettings,
-)
+from twinport.clients.settings import ClientRetries, ClientSettings
 from twinport.errors import UnavailableError
 from twinport.service.ports import Ports
 

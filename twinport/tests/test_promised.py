@@ -18,8 +18,7 @@ import twinport
 from twinport import rest
 from twinport.auth import Principal
 from twinport.calls.call import Call
-from twinport.clients.call import ClientCall
-from twinport.clients.log import log
+from twinport.clients.outgoing_call import ClientCall, log
 from twinport.logs import LogsSettings, logging_to
 from twinport.settings import Identity
 

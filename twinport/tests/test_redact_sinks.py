@@ -21,21 +21,15 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from twinport import Settings, cli
 from twinport.calls.call import Call
-from twinport.errors import (
-    FieldViolation,
-    InvalidArgumentError,
-    NotFoundError,
-    StartupError,
-)
-from twinport.faults.problem import problem
-from twinport.faults.status import details
+from twinport.errors import FieldViolation, InvalidArgumentError, NotFoundError, StartupError
+from twinport.faults import details, problem
 from twinport.logs import Logs, LogsSettings, logging_to
-from twinport.management.loggers import shown
+from twinport.management.app import shown
+from twinport.profiling import log_stacks
 from twinport.settings import Identity, Section
-from twinport.settings.show import as_json, as_text
+from twinport.settings.reference import as_json, as_text
 from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings, span, tracing
-from twinport.traces.profiling.stacks import log_stacks
 
 from support.log_collectors import Collector as LogCollector
 from support.places import SAMPLE

@@ -29,18 +29,8 @@ from sample.app import build
 from sample.settings import Settings
 from twinport import Service
 from twinport.calls.call import Call, current
-from twinport.errors import (
-    MOST_VIOLATIONS,
-    FieldViolation,
-    InvalidArgumentError,
-    NotFoundError,
-)
-from twinport.validation import (
-    LARGE_BYTES,
-    MOST_OF_A_NAME,
-    checked,
-    validator,
-)
+from twinport.errors import MOST_VIOLATIONS, FieldViolation, InvalidArgumentError, NotFoundError
+from twinport.validation import LARGE_BYTES, MOST_OF_A_NAME, checked, validator
 
 ANSWER_BYTES = 8 * 1024  # what a client of gRPC takes as metadata; of HTTP it is the whole body
 MANY = 20_000

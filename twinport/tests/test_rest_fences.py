@@ -16,7 +16,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from twinport.rest.hypercorn import HypercornServer
+from twinport.rest.servers.hypercorn.server import HypercornServer
 from twinport.rest.settings import HttpLimits
 
 from support.wire import GET, TIMEOUT_S, H2Wire, Port, Wire, healthy, serving

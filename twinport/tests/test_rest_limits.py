@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from twinport.calls.alarm import Alarm
 from twinport.calls.call import Call
 from twinport.calls.edge import Edge
-from twinport.calls.gate import CallSettings, Gate
+from twinport.calls.limits import Alarm, CallSettings, Gate
 from twinport.rest.edge import RestEdge
-from twinport.rest.granian import GranianServer
-from twinport.rest.hypercorn import HypercornServer
+from twinport.rest.servers.granian import GranianServer
+from twinport.rest.servers.hypercorn.server import HypercornServer
+from twinport.rest.servers.uvicorn import UvicornServer
 from twinport.rest.settings import HttpLimits
-from twinport.rest.uvicorn import UvicornServer
 
 from support.wire import H2Wire, Port, Wire, serving
 

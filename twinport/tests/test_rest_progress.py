@@ -1,6 +1,6 @@
 """When a reader is held to have stopped reading."""
 
-from twinport.rest.progress import MIN_BYTES_PER_S, Progress
+from twinport.rest.servers.connections import MIN_BYTES_PER_S, Progress
 
 LIMIT_S = 10.0
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from twinport import rest
-from twinport.rest import connections
-from twinport.rest.granian import GranianServer
-from twinport.rest.hypercorn import HypercornServer
-from twinport.rest.uvicorn import UvicornServer
+from twinport.rest.servers import connections
+from twinport.rest.servers.granian import GranianServer
+from twinport.rest.servers.hypercorn.server import HypercornServer
+from twinport.rest.servers.uvicorn import UvicornServer
 
 from support.wire import GET, TIMEOUT_S, H2Wire, Port, Wire, serving
 
@@ -353,7 +353,7 @@ def test_only_the_chosen_server_is_imported(server: str) -> None:
     others = {"hypercorn", "uvicorn", "granian"} - {server}
     code = (
         "import socket, sys\n"
-        f"from {rest.__name__}.server import http_server\n"
+        f"from {rest.__name__}.servers import http_server\n"
         f"from {rest.__name__}.settings import HttpSettings\n"
         f"http_server('http', print, socket.socket(), HttpSettings(server={server!r}))\n"
         f"assert not {others!r} & set(sys.modules)\n"

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from twinport.rest.hypercorn import HypercornServer
+from twinport.rest.servers.hypercorn.server import HypercornServer
 
 from support.wire import GET, TIMEOUT_S, H2Wire, Port, Wire, serving
 

@@ -27,18 +27,14 @@ from sample.orders.v1.orders_pb2_grpc import (
 )
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.gate import CallSettings
-from twinport.clients.channel import options as channel_options
+from twinport.calls.limits import CallSettings
 from twinport.clients.clients import connect
-from twinport.clients.settings import (
-    ClientKeepalive,
-    ClientSettings,
-    ClientTls,
-)
+from twinport.clients.grpc_channel import options as channel_options
+from twinport.clients.settings import ClientKeepalive, ClientSettings, ClientTls
 from twinport.errors import InvalidArgumentError
 from twinport.lifecycle import LifecycleSettings
-from twinport.rpc.arrivals import FEW
-from twinport.rpc.options import options
+from twinport.rpc.message_timeout import FEW
+from twinport.rpc.server import options
 from twinport.rpc.settings import GrpcKeepalive, GrpcSettings
 from twinport.service.ports import Ports
 from twinport.settings import Sources, load

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from twinport.settings import Duration, Port, Section, Size, Url
-from twinport.settings.quantities import LONGEST
+from twinport.settings.types import LONGEST
 
 
 class Sample(Section):

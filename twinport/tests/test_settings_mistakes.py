@@ -7,9 +7,8 @@ from pydantic import BaseModel, field_validator
 
 from twinport.settings import Section
 from twinport.settings.layers import TomlFile, parsed
-from twinport.settings.paths import KeyPath, paths
 from twinport.settings.reference import reference
-from twinport.settings.shapes import with_joined_keys
+from twinport.settings.shapes import KeyPath, paths, with_joined_keys
 
 from support.sample_settings import Folder, Settings
 

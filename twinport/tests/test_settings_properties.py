@@ -10,8 +10,8 @@ from hypothesis import given, strategies as st
 
 from sample.settings import Settings as ServiceSettings
 from twinport.settings import Loaded, shapes
-from twinport.settings.paths import dotted
-from twinport.settings.show import as_json, as_text, toml
+from twinport.settings.reference import as_json, as_text, toml
+from twinport.settings.shapes import dotted
 
 from support.sample_settings import Folder, Settings
 

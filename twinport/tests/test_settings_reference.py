@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 import twinport
 from sample.settings import Settings
-from twinport.settings import SettingsRoot, schema, shapes
-from twinport.settings.descriptions import descriptions
-from twinport.settings.reference import reference
+from twinport.settings import SettingsRoot, shapes
+from twinport.settings.reference import json_schema, reference, schema_of_one_file
+from twinport.settings.shapes import descriptions
 
 from support.places import SAMPLE, TESTS
 from support.sample_settings import Folder, Settings as Sample, Waits
@@ -87,7 +87,7 @@ def test_every_field_of_every_model_is_described():
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_what_editors_are_told_fits_every_file(environment):
     text = (ROOT / f"config/{environment}.toml").read_text(encoding="utf-8")
-    jsonschema.validate(tomllib.loads(text), schema.schema_of_one_file(Settings))
+    jsonschema.validate(tomllib.loads(text), schema_of_one_file(Settings))
     assert text.startswith("#:schema ./settings.schema.json\n")
 
 
@@ -104,13 +104,13 @@ PARTS = [  # of one file; whether an editor has nothing to say
 
 @pytest.mark.parametrize(("text", "fits"), PARTS)
 def test_an_editor_sees_mistakes_but_asks_no_file_for_everything(text, fits):
-    jsonschema.Draft202012Validator.check_schema(schema.schema_of_one_file(Sample))
-    validator = jsonschema.Draft202012Validator(schema.schema_of_one_file(Sample))
+    jsonschema.Draft202012Validator.check_schema(schema_of_one_file(Sample))
+    validator = jsonschema.Draft202012Validator(schema_of_one_file(Sample))
     assert validator.is_valid(tomllib.loads(text)) is fits
 
 
 def test_the_schema_writes_defaults_as_people_do():
-    definitions = schema.json_schema(Sample)["$defs"]
+    definitions = json_schema(Sample)["$defs"]
     assert definitions["Waits"]["properties"]["drain"]["default"] == "5s"
     assert definitions["Listener"]["properties"]["body"]["default"] == "1MiB"
 

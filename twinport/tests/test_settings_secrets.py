@@ -10,7 +10,7 @@ from typing_extensions import TypedDict  # as pydantic wants it before Python 3.
 
 from twinport.redact import MASK
 from twinport.settings import Section
-from twinport.settings.show import as_json, as_text
+from twinport.settings.reference import as_json, as_text
 
 from support.sample_settings import Folder, Settings
 

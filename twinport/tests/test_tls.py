@@ -24,12 +24,8 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport.auth.certificates import Certificates
-from twinport.auth.guard import Credentials
-from twinport.errors import (
-    SettingsError,
-    StartupError,
-    UnauthenticatedError,
-)
+from twinport.auth.permissions import Credentials
+from twinport.errors import SettingsError, StartupError, UnauthenticatedError
 from twinport.service.ports import Ports
 from twinport.settings import Sources, load
 from twinport.tls.authority import Authority, Pair, main, write

@@ -9,12 +9,7 @@ import pytest
 from twinport.calls.call import Call, current
 from twinport.settings import Identity
 from twinport.testing import FakeZipkin
-from twinport.traces import (
-    TracesSettings,
-    Tracing,
-    span,
-    tracing,
-)
+from twinport.traces import TracesSettings, Tracing, span, tracing
 
 IDENTITY = Identity(name="order-book", version="1.2.3", environment="test", instance="one")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from twinport.traces.decision import Decision
+from twinport.traces.trace_context import Decision
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 ALL = ["tracecontext", "b3", "baggage"]

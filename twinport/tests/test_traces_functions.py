@@ -12,14 +12,7 @@ from opentelemetry.trace import get_current_span
 from twinport.calls.call import current
 from twinport.errors import NotFoundError, StartupError
 from twinport.settings import Identity
-from twinport.traces import (
-    TracesSettings,
-    Tracing,
-    profiled,
-    span,
-    traced,
-    tracing,
-)
+from twinport.traces import TracesSettings, Tracing, profiled, span, traced, tracing
 
 IDENTITY = Identity(name="order-book")
 NOWHERE = TracesSettings(exporter="none")

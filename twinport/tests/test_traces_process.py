@@ -10,7 +10,7 @@ import pytest
 from sample.orders.domain import Orders
 from twinport.service.ports import Ports
 from twinport.testing import FakeZipkin
-from twinport.traces.export.http import TIMEOUT_S
+from twinport.traces.http_exporters import TIMEOUT_S
 
 from support.process import Service, executed, started
 

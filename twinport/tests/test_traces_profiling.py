@@ -14,11 +14,7 @@ from loguru import logger
 
 from twinport.errors import FailedPreconditionError
 from twinport.lifecycle import hearing
-from twinport.traces.profiling import (
-    log_stacks_apart,
-    profile,
-    watching,
-)
+from twinport.profiling import log_stacks_apart, profile, watching
 
 
 class Lines(list[str]):

@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 from .errors import FatalError, SettingsError
 from .redact import usual
 from .settings import Loaded, SettingsRoot, Sources, load
-from .settings.reference import reference
-from .settings.schema import schema_of_one_file
-from .settings.show import as_json, as_text
+from .settings.reference import as_json, as_text, reference, schema_of_one_file
 
 
 class Invocation(NamedTuple):

@@ -237,3 +237,21 @@ def _bounded(fields: Iterable[FieldViolation]) -> Iterator[FieldViolation]:
 
 def _size(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
+
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+FIRST_ERROR = 400  # as a plain number: asked of each call
+CLIENT_CLOSED_REQUEST = CODES["CANCELLED"].status  # no caller reads it, logs and metrics do
+
+NAMES: Mapping[int, str] = {  # what HTTP's statuses are called
+    status: code for code, row in reversed([*CODES.items()]) for status in (row.status, *row.also)
+}
+
+
+def code_of(status: int) -> str:
+    """Return the name from google/rpc/code.proto that comes nearest to an HTTP status."""
+    if status < FIRST_ERROR:
+        return "OK"
+    server_side = status >= FIRST_SERVER_ERROR
+    return NAMES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")

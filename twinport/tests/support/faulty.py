@@ -14,7 +14,7 @@ from loguru import logger
 from sample.app import build
 from sample.settings import Settings
 from twinport import Service, cli
-from twinport.rest.connections import Connections
+from twinport.rest.servers.connections import Connections
 from twinport.service.process import run
 
 

@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-OURS = ("sample.app", "twinport.clients.command")
+OURS = ("sample.app", "twinport.clients.call_command")
 IMPORTED = (*OURS, "pydantic.v1", "uvloop")  # and what FastAPI imports late
 REQUEST_BYTES = 1 << 20
 

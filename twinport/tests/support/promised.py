@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import twinport
 from twinport.calls.call import Call
-from twinport.clients.call import ClientCall
+from twinport.clients.outgoing_call import ClientCall
 from twinport.metrics.metrics import Metrics, Readings
 from twinport.metrics.settings import MetricsSettings
 from twinport.settings.reference import reference

@@ -11,11 +11,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sample.settings import Settings
 from twinport import Service, cli
 from twinport.clients.clients import connect
-from twinport.clients.outgoing import Outgoing
+from twinport.clients.outgoing_call import Outgoing
 from twinport.clients.settings import ClientSettings
 from twinport.service.process import run
 
-HTTP = f"{connect.__module__.rpartition('.')[0]}.http"
+HTTP = f"{connect.__module__.rpartition('.')[0]}.http_client"
 
 
 async def build(service: Service, settings: Settings) -> None:

@@ -1,19 +1,37 @@
-"""Authentication and authorisation put together, for a service that has them."""
+"""Authentication and authorisation of a service, by `auth.mode`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from typing import NamedTuple
 
 from loguru import logger
 
+from ..extras import part
 from ..rest.api import Api
-from . import rest, rpc
-from .access import Access
-from .guard import Guard
-from .methods import method
-from .needs import Needs
-from .openapi import add_security
+from . import rest_guard, rpc_guard
+from .permissions import Access, Authenticate, Guard, Needs
+from .rest_guard import add_security
 from .settings import AuthSettings
+
+MODULES = {"jwt": "tokens", "mtls": "certificates"}
+
+
+class Method(NamedTuple):
+    """Tells who calls, while `running`; readiness depends on `probe`, if there is one."""
+
+    authenticate: Authenticate
+    running: Callable[[], AbstractAsyncContextManager[None]]
+    probe: Callable[[], Awaitable[None]] | None = None
+
+
+def method(settings: AuthSettings) -> Method | None:
+    """Return what the settings ask for; None if nobody is asked. Raises StartupError."""
+    if settings.mode == "none":
+        return None
+    module = part(f".{MODULES[settings.mode]}", f'auth.mode = "{settings.mode}"', __package__)
+    chosen: Method = module.method(settings)
+    return chosen
 
 
 class Auth:
@@ -23,8 +41,8 @@ class Auth:
         self._settings, self._access = settings, Access()
         self._method = method(settings)
         guard = Guard(self._method.authenticate) if self._method else None
-        self.rest = rest.RestGuard(guard, self._access, settings) if guard else None
-        self.rpc = rpc.RpcGuard(guard, self._access, settings) if guard else None
+        self.rest = rest_guard.RestGuard(guard, self._access, settings) if guard else None
+        self.rpc = rpc_guard.RpcGuard(guard, self._access, settings) if guard else None
 
     @property
     def is_on(self) -> bool:
@@ -48,7 +66,7 @@ class Auth:
 
     def protect(self, api: Api, methods: Mapping[str, object]) -> None:
         """Guard all routes of `api`, now that each is there; raises StartupError."""
-        both = list(rest.operations(api)), list(rpc.operations(methods))
+        both = list(rest_guard.operations(api)), list(rpc_guard.operations(methods))
         self._access.check(*both)
         if self.rest is None:
             return

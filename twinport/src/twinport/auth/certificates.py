@@ -10,9 +10,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ..errors import UnauthenticatedError
-from .guard import Credentials
-from .methods import Method
-from .principal import Principal
+from .auth import Method
+from .permissions import Credentials, Principal
 from .settings import AuthSettings
 
 ANYONE = "*"

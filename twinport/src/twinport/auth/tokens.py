@@ -9,11 +9,9 @@ from loguru import logger
 from pydantic import SecretStr
 
 from ..errors import UnauthenticatedError
-from .guard import Credentials
-from .key_ring import KeyRing
-from .keys import KeyFile, KeyUrl
-from .methods import Method
-from .principal import Principal
+from .auth import Method
+from .keys import KeyFile, KeyRing, KeyUrl
+from .permissions import Credentials, Principal
 from .settings import AuthSettings
 
 INVALID = 'Bearer error="invalid_token"'  # RFC 6750, 3.1

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from .alarm import Alarm
 from .call import Call, Observer, Transport
-from .gate import Gate
+from .limits import Alarm, Gate
 
 Headers = Mapping[str, str]  # by lower-case name
 Begin = Callable[[Transport, Headers], Call]

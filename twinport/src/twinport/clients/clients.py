@@ -9,12 +9,9 @@ import grpc
 from grpc import ChannelConnectivity
 
 from ..errors import NotFoundError, PermissionDeniedError, StartupError, UnauthenticatedError
-from .call import ClientObserver
-from .channel import open_channel
-from .log import log
-from .outgoing import Outgoing
-from .rpc import rpc_edges
-from .rpc_spans import rpc_spans
+from .grpc_channel import open_channel
+from .grpc_interceptors import rpc_edges, rpc_spans
+from .outgoing_call import ClientObserver, Outgoing, log
 from .settings import ClientSettings
 
 if TYPE_CHECKING:
@@ -45,7 +42,7 @@ def connect_http(settings: ClientSettings, name: str = "") -> "httpx.AsyncClient
 
 
 def _opened_http(outgoing: Outgoing) -> "httpx.AsyncClient":
-    http = import_module(".http", __package__)  # httpx: for those alone who call over REST
+    http = import_module(".http_client", __package__)  # httpx: for those alone who call over REST
     client: httpx.AsyncClient = http.open_http(outgoing)
     return client
 

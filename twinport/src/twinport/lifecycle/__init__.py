@@ -1,13 +1,9 @@
 """Start in order, watch, stop in order, and end in any case."""
 
-from .background import Background
-from .forks import kept_from_children
-from .last_resort import LastResort
-from .server import Server, bind, check_free
-from .servers import Servers
+from .servers import Server, Servers, bind, check_free, kept_from_children
 from .settings import LifecycleSettings
 from .signals import Signals, call_in, hearing
-from .stop import Stop
+from .stop import Background, LastResort, Stop
 
 __all__ = [
     "Background",

@@ -1,11 +1,66 @@
-"""Servers that are started one after the other and stopped together."""
+"""Servers: started one after the other on sockets taken before, and stopped together."""
 
 import asyncio
+import os
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from loguru import logger
 
-from .server import Server
+from ..errors import StartupError
 from .stop import Stop
+
+BACKLOG = 1024
+
+
+class Server(Protocol):
+    """Something that takes calls; `name` is its section of the settings."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Accept calls; raises StartupError."""
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, give running ones `grace` seconds, then cut them.
+
+        May be called again with a shorter grace while the first call waits.
+        """
+
+    async def wait(self) -> None:
+        """Return when serving has ended; raises what ended it."""
+
+
+def bind(name: str, host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes any free one; raises StartupError."""
+    return _bound(name, host, port, listens=True)
+
+
+def check_free(name: str, host: str, port: int) -> None:
+    """Raise StartupError if a port is taken; nobody can connect meanwhile, as nobody listens."""
+    _bound(name, host, port, listens=False).close()
+
+
+def _bound(name: str, host: str, port: int, *, listens: bool) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setblocking(False)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. Without it a small part of an answer waits until the client has
+        # confirmed the one before, which takes it 40 ms; asyncio sees to it, granian does not.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if bound.family is socket.AF_INET6:
+            every = host == "::" and socket.has_dualstack_ipv6()
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not every)
+        bound.bind((host, port))
+        if listens:
+            bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise StartupError(f"{name}.port: {host}:{port}: {error.strerror or error}") from error
+    return bound
 
 
 class Servers:
@@ -50,3 +105,47 @@ class Servers:
             logger.opt(exception=error).error("the {} server died", name)
         cause = f"died: {type(error).__name__}" if error else "ended by itself"
         self._stop.fail(f"the {name} server {cause}")
+
+
+INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+@contextmanager
+def kept_from_children(ports: Collection[int]) -> Iterator[None]:
+    """Let no child that is forked meanwhile hold a socket of `ports`, listening or accepted.
+
+    It would keep a port taken, and a connection open, after the service has closed its own.
+    """
+    kept = set(ports)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _let_go(kept))  # for ever, hence `clear`
+    try:
+        yield
+    finally:
+        kept.clear()
+
+
+def _let_go(ports: Collection[int]) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in _open_descriptors() if ports else ():
+        if _port(descriptor) in ports:  # not closed: objects that know the number may close it
+            os.dup2(null, descriptor, inheritable=False)
+    os.close(null)
+
+
+def _open_descriptors() -> list[int]:
+    with suppress(OSError):  # neither /proc nor its like is there
+        return [int(name) for name in os.listdir("/dev/fd")]
+    return []
+
+
+def _port(descriptor: int) -> int | None:
+    try:
+        borrowed = socket.socket(fileno=descriptor)
+    except OSError:  # no socket
+        return None
+    try:
+        port: int | None = borrowed.getsockname()[1] if borrowed.family in INTERNET else None
+        return port
+    finally:
+        borrowed.detach()

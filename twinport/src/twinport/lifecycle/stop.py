@@ -1,10 +1,14 @@
-"""The wish to stop: from a signal, or because something that must not end has ended."""
+"""Graceful shutdown: the wish to stop, background tasks, and the end if the stop itself hangs."""
 
 import asyncio
+import faulthandler
 import math
+import os
 import signal
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from loguru import logger
@@ -61,3 +65,90 @@ class Stop:
         """Wait for `seconds`, or until there is a hurry."""
         await asyncio.wait([hurry := asyncio.ensure_future(self.hurry.wait())], timeout=seconds)
         hurry.cancel()
+
+
+class Background:
+    """Tasks that run as long as the service; one that ends by itself ends the service in order."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Start `work`; it should run until it is cancelled."""
+        task = asyncio.create_task(_run(work), name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._ended)
+
+    def running(self) -> list[str]:
+        """Return the names of the tasks that still run."""
+        return [name for name, task in self._tasks.items() if not task.done()]
+
+    async def end(self, name: str) -> None:
+        """Cancel a task and wait for its end."""
+        task = self._tasks[name]
+        task.remove_done_callback(self._ended)
+        task.cancel()
+        await asyncio.wait((task,))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        name, error = task.get_name(), None if task.cancelled() else task.exception()
+        if error is None:
+            self._stop.fail(f"background task {name!r} ended by itself")
+            return
+        logger.opt(exception=error).error("background task {!r} failed", name)
+        self._stop.fail(f"background task {name!r} died: {type(error).__name__}")
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+ANSWER_S = 0.5  # in which the event loop may show that it is not blocked
+LAST_WORDS_S = 1.0  # that and the line are the last part of its time
+STDERR = 2  # of a process that began with it closed, for which Python has no object
+
+
+class LastResort:
+    """Armed at the signal; `running` says in a few words what has not stopped yet.
+
+    `blocked` returns the stack of what keeps the event loop from answering within some seconds.
+    """
+
+    def __init__(
+        self, program: str, running: Callable[[], str], blocked: Callable[[float], str]
+    ) -> None:
+        self._program, self._running, self._blocked = program, running, blocked
+        self._timer: threading.Timer | None = None
+        self._at = math.inf
+        self._arming = threading.RLock()  # a signal's handler may interrupt the main thread in it
+
+    def arm(self, seconds: float) -> None:
+        """Let the process live for at most `seconds` from now, and no longer than said before."""
+        with self._arming:
+            at = time.monotonic() + seconds
+            if at < self._at:
+                self._at = at
+                _end_without_lock(seconds)
+                self._start_timer(seconds - LAST_WORDS_S)
+
+    def _start_timer(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        _end_without_lock(LAST_WORDS_S)  # from now on: a busy machine may have let it wait
+        line = f"{self._program}: did not stop in time, still running: {self._running()}"
+        stack = self._blocked(ANSWER_S)
+        text = f"{line}, while the event loop is blocked:\n{stack}" if stack else f"{line}\n"
+        faulthandler.cancel_dump_traceback_later()
+        print(text, end="", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def _end_without_lock(seconds: float) -> None:
+    """End the process in so many seconds, even if code in C keeps Python's lock for ever."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr or STDERR)

@@ -1,9 +1,9 @@
-"""Everything that the process has to say, led to the sinks for as long as a context lasts."""
+"""Leads all that the process says to the sinks while a context lasts; reports what they lost."""
 
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -11,21 +11,50 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from ..settings import Identity
-from . import ecs
-from .bridge import bridging
-from .console import Console
-from .file import File
-from .grpc_core import capturing
-from .hook import HookedSink
-from .kinds import ConsoleSink, FileSink, HookSink, Sink as SinkSettings
-from .levels import Levels
-from .logs import Logs
-from .reporter import Reporter
-from .settings import LogsSettings
-from .sink import Sink
+from . import formats
+from .bounded_queue import SinkThread
+from .capture import bridging, capturing
+from .file_sink import File
+from .logs import OWN, Logs
+from .records import Levels, Line, now
+from .settings import ConsoleSink, FileSink, HookSink, LogsSettings, Sink as SinkSettings
+from .sinks import Console, HookedSink, Sink
 
 if TYPE_CHECKING:
     from loguru import Message
+
+
+PAUSE_S = 60.0
+
+
+class Reporter:
+    """A thread that is woken by the alarm of the sinks; one line for each sink with news."""
+
+    def __init__(
+        self, sinks: Sequence[Sink], alarm: threading.Event, emit: Callable[[Line], None]
+    ) -> None:
+        self._sinks, self._alarm, self._emit = sinks, alarm, emit
+        self._over = threading.Event()
+        SinkThread("reporter", self._run).start()
+
+    def say(self) -> None:
+        """Say what is new."""
+        self._alarm.clear()
+        for sink in self._sinks:
+            news = sink.losses.news()
+            if news:
+                self._emit(now("WARNING", OWN, f"sink {sink.name}: {news}"))
+
+    def close(self) -> None:
+        """End the thread."""
+        self._over.set()
+        self._alarm.set()
+
+    def _run(self) -> None:
+        while self._alarm.wait() and not self._over.is_set():
+            self.say()
+            self._over.wait(PAUSE_S)
+
 
 FLUSH_S = 3.0
 
@@ -40,7 +69,7 @@ def logging_to(settings: LogsSettings, identity: Identity, package: str = "") ->
     with ExitStack() as stack:
         stack.callback(levels.close)
         sinks = _opened(settings, alarm, stack)
-        redactor, common = settings.redact.redactor(), ecs.common(identity)
+        redactor, common = settings.redact.redactor(), formats.common(identity)
         logs = Logs(levels, sinks, redactor, common, package)
         reporter = Reporter(sinks, alarm, logs.emit)
         stack.callback(reporter.close)
@@ -73,7 +102,7 @@ def _sink(name: str, settings: SinkSettings, alarm: threading.Event) -> Sink:
         case HookSink():
             return HookedSink(name, settings, alarm)
         case _:
-            module = import_module(".remote", __package__)  # with it sqlite3, http and ssl
+            module = import_module(".collectors", __package__)  # with it sqlite3, http and ssl
             remote: Sink = module.Remote(name, settings, alarm)
             return remote
 

@@ -1,4 +1,4 @@
-"""The log of this process: every line comes here once, and goes to every sink that wants it."""
+"""The log of the process: every line comes here once, and goes to every sink that wants it."""
 
 import asyncio
 import threading
@@ -11,14 +11,12 @@ from opentelemetry import trace
 
 from ..calls.call import Call, current
 from ..redact import Redactor, written
-from . import access
-from .background import SinkThread, remaining
-from .kinds import Level
-from .levels import Levels
-from .line import Line, origin
-from .settings import LogsSettings
-from .sink import Sink
-from .uncaught import loop_handler
+from . import access_log
+from .bounded_queue import SinkThread, remaining
+from .capture import loop_handler
+from .records import Levels, Line, origin
+from .settings import Level, LogsSettings
+from .sinks import Sink
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -40,14 +38,14 @@ class Logs:
     ) -> None:
         self._levels, self._sinks = levels, sinks
         self._redactor, self._common, self._package = redactor, common, package
-        self._lines = access.Access(redactor, common)
-        self._for_access = [sink for sink in sinks if sink.wants_logger(access.LOGGER)]
+        self._lines = access_log.Access(redactor, common)
+        self._for_access = [sink for sink in sinks if sink.wants_logger(access_log.LOGGER)]
         self._has_given_up = False
 
     def access(self, call: Call) -> None:
         """Write the one line of a finished call; an observer of calls."""
         part = self._lines.part_of(call)
-        if part.level_no < self._levels.least(access.LOGGER):
+        if part.level_no < self._levels.least(access_log.LOGGER):
             return
         json, line = b"", None  # each is made once, if some sink takes it
         for sink in self._for_access:
@@ -57,7 +55,7 @@ class Logs:
                 json = json or self._lines.json_of(call, part)
                 sink.put(json)
             else:
-                line = line or access.line_of(call, part)
+                line = line or access_log.line_of(call, part)
                 sink.put(sink.form(line))
 
     def emit(self, line: Line) -> None:

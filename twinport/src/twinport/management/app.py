@@ -1,21 +1,154 @@
-"""The application of the management port."""
+"""The application of the management port: probes, metrics, log levels and profiles."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from hmac import compare_digest
+from ipaddress import IPv6Address, ip_address
+from typing import Annotated, Any, Literal, Protocol, Self
 
+from annotated_types import Gt, Le
+from loguru import logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..faults.problem import answer, install
+from ..errors import PermissionDeniedError, UnauthenticatedError, UnimplementedError
+from ..extras import MissingExtraError
+from ..faults import answer, install
 from ..health import Health, Readiness
+from ..logs.settings import Level
 from ..metrics.metrics import Metrics
-from .gatekeeper import Gatekeeper
-from .loggers import Loggers, changed, shown
-from .profiles import profiled
+from ..profiling import profile
+from ..redact import usual
+from ..settings import Duration
+from ..validation import parsed
 from .settings import ManagementSettings
+
+HERE = "only callers on this machine may, as management.token is not set"
+
+
+class Gatekeeper:
+    """Asks for the token; where there is none, lets in whoever is on this machine."""
+
+    def __init__(self, token: SecretStr | None) -> None:
+        self._token = None if token is None else token.get_secret_value().encode()
+
+    def admit(self, request: Request) -> None:
+        """Let the request in; raises UnauthenticatedError or PermissionDeniedError."""
+        if self._token is not None:
+            self._ask_for_token(request, self._token)
+        elif not _is_here(request.client.host if request.client else ""):
+            raise PermissionDeniedError(HERE)
+        elif not _names_here(request):  # a page in a browser, by DNS rebinding
+            raise PermissionDeniedError(f"{HERE}; and they have to name it localhost")
+
+    def _ask_for_token(self, request: Request, token: bytes) -> None:
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise UnauthenticatedError("send management.token as a bearer token")
+        if not compare_digest(sent.strip().encode(), token):
+            raise UnauthenticatedError("that is not management.token")
+
+
+def _names_here(request: Request) -> bool:
+    sent = request.headers.get("host", "")  # not request.url: it mends a host that looks odd
+    host = sent[1:].partition("]")[0] if sent.startswith("[") else sent.partition(":")[0]
+    return host.lower() == "localhost" or _is_here(host)
+
+
+def _is_here(address: str) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+ROOT = "root"  # what the logger above all others is called here
+LONGEST = timedelta(days=30)
+
+
+class Loggers(Protocol):
+    """The log, as far as its levels go; the root has the empty name."""
+
+    def levels(self) -> Mapping[str, Level]:
+        """Return the levels in force."""
+
+    def set_level(self, module: str, level: Level | None, for_s: float | None = None) -> None:
+        """Set one; None is back to the settings, and so it is after `for_s` seconds."""
+
+
+class Change(BaseModel):
+    """What is sent to change a level; null is back to the settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: Level | None
+    time: Annotated[Duration, Gt(timedelta(0)), Le(LONGEST)] | None = Field(None, alias="for")
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if self.level is None and self.time is not None:
+            raise ValueError('"for" needs a level; without one it is back to the settings at once')
+        return self
+
+
+def shown(loggers: Loggers) -> JSONResponse:
+    """Return the answer that lists every logger with a level of its own."""
+    masked, levels = usual().text, sorted(loggers.levels().items())
+    return JSONResponse({"loggers": {masked(name) or ROOT: level for name, level in levels}})
+
+
+async def changed(loggers: Loggers, request: Request) -> JSONResponse:
+    """Change the level that the path names; raises InvalidArgumentError."""
+    change, name = parsed(Change, await request.body()), request.path_params["name"]
+    time_s = change.time.total_seconds() if change.time else None
+    loggers.set_level("" if name == ROOT else name, change.level, time_s)
+    logger.warning("level of {!r}: {}", name, _told(change))
+    return shown(loggers)
+
+
+def _told(change: Change) -> str:
+    told: dict[str, Any] = change.model_dump(mode="json")
+    level = told["level"] or "as in the settings"
+    return f"{level} for {told['time']}" if told["time"] else level
+
+
+LONGEST_S = 60
+
+
+class Wish(BaseModel):
+    """What is asked for in the query; `seconds` to watch, and the format, which Accept may say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)] = 10
+    format: Literal["html", "speedscope"] | None = None
+
+
+async def profiled(request: Request) -> Response:
+    """Watch the process and answer with its profile.
+
+    Raises InvalidArgumentError, and UnimplementedError where the extra is not installed.
+    """
+    wish = parsed(Wish, json.dumps(dict(request.query_params)).encode())
+    try:
+        taken = await profile(wish.seconds)
+    except MissingExtraError as error:
+        raise UnimplementedError(str(error)) from error
+    if (wish.format or _accepted(request)) == "html":
+        return Response(taken.html, media_type="text/html")
+    return Response(taken.speedscope, media_type="application/json")
+
+
+def _accepted(request: Request) -> str:
+    return "speedscope" if "application/json" in request.headers.get("accept", "") else "html"
+
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

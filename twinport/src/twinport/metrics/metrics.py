@@ -1,17 +1,224 @@
-"""Rate, errors and duration of every call, by OpenTelemetry's names in Prometheus' spelling."""
+"""Prometheus metrics: rate, errors and duration of each call, and the lag of the event loop."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPMethod
+from itertools import accumulate
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from ..calls.call import Call
-from ..clients.call import ClientCall
-from .lag import LoopLag
+from ..clients.outgoing_call import ClientCall
 from .settings import MetricsSettings
-from .sides import NANOSECONDS, http_client, http_server, rpc_client, rpc_server
+
+Key = tuple[str, ...]
+
+MANY = 500  # values that wait to be counted: a sorted list is counted at once
+
+
+class Series:
+    """The values of one set of labels: the `latest` as they came, the others as counts."""
+
+    def __init__(self, bounds: Sequence[int]) -> None:
+        self.latest: list[int] = []
+        self.counts, self.sum = [0] * (len(bounds) + 1), 0
+        self._bounds = bounds
+
+    def count(self) -> None:
+        """Count the latest in their buckets."""
+        values = sorted(self.latest)
+        self.latest.clear()
+        self.sum += sum(values)
+        ends = [bisect_right(values, bound) for bound in self._bounds]
+        for bucket, (start, end) in enumerate(zip([0, *ends], [*ends, len(values)], strict=True)):
+            self.counts[bucket] += end - start
+
+
+class Histogram:
+    """Counts whole numbers (nanoseconds, bytes) and is read, in base units, at scrape time."""
+
+    def __init__(
+        self, name: str, documentation: str, labels: Sequence[str], bounds: Sequence[int], unit: int
+    ) -> None:
+        self._name, self._documentation, self._labels = name, documentation, labels
+        self._bounds, self._unit = tuple(sorted(bounds)), unit
+        self._series: dict[Key, Series] = {}
+
+    def series(self, key: Key) -> Series:
+        """Return what has these labels."""
+        return self._series.setdefault(key, Series(self._bounds))
+
+    def collect(self) -> HistogramMetricFamily:
+        """Return what was counted, as Prometheus wants it: each bucket holds those below it."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        edges = [*(str(bound / self._unit) for bound in self._bounds), "+Inf"]
+        for key, series in self._series.items():
+            series.count()
+            buckets = zip(edges, accumulate(series.counts), strict=True)
+            family.add_metric(key, list(buckets), series.sum / self._unit)
+        return family
+
+
+METHODS = frozenset(HTTPMethod)
+OTHER = "_OTHER"  # OpenTelemetry's word for a method that is not known
+SIZES = tuple(4**power for power in range(3, 13))  # 64 bytes to 16 MiB
+NANOSECONDS = 10**9
+HTTP = ("http_request_method", "http_route", "http_response_status_code")
+RPC = ("rpc_method", "rpc_response_status_code")
+HTTP_CLIENT = ("client", "http_request_method", "http_response_status_code", "error_type")
+RPC_CLIENT = ("client", *RPC)
+# Of the duration, of what is received and of what is sent. OpenTelemetry has given up its names
+# for the sizes of RPC, so these are ours.
+HTTP_SERVER_NAMES = (
+    "http_server_request_duration_seconds",
+    "http_server_request_body_size_bytes",
+    "http_server_response_body_size_bytes",
+)
+HTTP_CLIENT_NAMES = (
+    "http_client_request_duration_seconds",
+    "http_client_response_body_size_bytes",
+    "http_client_request_body_size_bytes",
+)
+RPC_SERVER_NAMES = (
+    "rpc_server_call_duration_seconds",
+    "rpc_server_call_received_message_size_bytes",
+    "rpc_server_call_sent_message_size_bytes",
+)
+RPC_CLIENT_NAMES = (
+    "rpc_client_call_duration_seconds",
+    "rpc_client_call_received_message_size_bytes",
+    "rpc_client_call_sent_message_size_bytes",
+)
+
+
+Names = tuple[str, str, str]
+Told = tuple[str | int | None, ...]  # what the labels follow from
+
+AnyCall = TypeVar("AnyCall", Call, ClientCall)
+
+
+class Sides(Generic[AnyCall]):
+    """Duration and both sizes of the calls of one transport, found by one look for all three."""
+
+    def __init__(
+        self, names: Names, labels: Key, labels_of: Callable[[AnyCall], Key], bounds: list[int]
+    ) -> None:
+        self._labels_of: Callable[[AnyCall], Key] = labels_of
+        self._found: dict[Told, tuple[Series, ...]] = {}
+        duration, received, sent = names
+        self._all = (
+            Histogram(duration, "Time until a call had ended.", labels, bounds, NANOSECONDS),
+            Histogram(received, "Bytes that a call received.", labels, SIZES, 1),
+            Histogram(sent, "Bytes that a call sent.", labels, SIZES, 1),
+        )
+
+    def observe(self, told: Told, call: AnyCall) -> None:
+        """Count `call`, whose labels follow from what is `told` of it."""
+        duration, received, sent = self._found.get(told) or self._find(told, call)
+        duration.latest.append(call.duration_ns)
+        received.latest.append(call.received_bytes)
+        sent.latest.append(call.sent_bytes)
+        if len(sent.latest) >= MANY:
+            for series in (duration, received, sent):
+                series.count()
+
+    def _find(self, told: Told, call: AnyCall) -> tuple[Series, ...]:
+        labels = self._labels_of(call)
+        series = tuple(each.series(labels) for each in self._all)
+        if OTHER not in labels:  # else a caller would choose how much is remembered
+            self._found[told] = series
+        return series
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what was observed."""
+        for histogram in self._all:
+            yield histogram.collect()
+
+
+def http_server(bounds: list[int]) -> Sides[Call]:
+    """Return what is measured of calls over REST; `bounds` of their durations are nanoseconds."""
+    return Sides(HTTP_SERVER_NAMES, HTTP, _http_labels, bounds)
+
+
+def rpc_server(bounds: list[int]) -> Sides[Call]:
+    """Return the same of calls over gRPC."""
+    return Sides(RPC_SERVER_NAMES, RPC, _rpc_labels, bounds)
+
+
+def http_client(bounds: list[int]) -> Sides[ClientCall]:
+    """Return the same of calls to another service over REST."""
+    return Sides(HTTP_CLIENT_NAMES, HTTP_CLIENT, _http_client_labels, bounds)
+
+
+def rpc_client(bounds: list[int]) -> Sides[ClientCall]:
+    """Return the same of calls to another service over gRPC."""
+    return Sides(RPC_CLIENT_NAMES, RPC_CLIENT, _rpc_client_labels, bounds)
+
+
+def _known(method: str) -> str:
+    """Return an HTTP method, or one word for all that are none: whoever calls can invent more."""
+    return method if method in METHODS else OTHER
+
+
+def _http_labels(call: Call) -> Key:
+    return _known(call.method), call.route or "", str(call.status)
+
+
+def _rpc_labels(call: Call) -> Key:
+    return call.method, call.code
+
+
+def _http_client_labels(call: ClientCall) -> Key:
+    answer = (str(call.status), "") if call.status else ("", call.code)
+    return call.client, _known(call.method), *answer
+
+
+def _rpc_client_labels(call: ClientCall) -> Key:
+    return call.client, call.method, call.code
+
+
+EVERY_S = 0.5
+
+
+class LoopLag:
+    """Asks to be woken twice a second, and notes how much later that was."""
+
+    def __init__(self) -> None:
+        self._worst = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Measure the running loop from now on."""
+        self._wait(asyncio.get_running_loop())
+
+    def stop(self) -> None:
+        """Measure no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def collect(self) -> GaugeMetricFamily:
+        """Return the worst delay since the last time that somebody asked."""
+        worst, self._worst = self._worst, 0.0
+        text = "Longest delay of the event loop since the last scrape."
+        return GaugeMetricFamily("event_loop_lag_seconds", text, value=worst)
+
+    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        due = loop.time() + EVERY_S
+        self._timer = loop.call_at(due, self._wake, loop, due)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self._worst = max(self._worst, loop.time() - due)
+        self._wait(loop)
+
 
 Counts = Callable[[], Mapping[str, int]]
 

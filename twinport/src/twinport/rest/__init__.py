@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 from ..extras import lazily
 
 if TYPE_CHECKING:
-    from ..faults.problem import problems as problems
-    from .contents import of_events as of_events, of_lines as of_lines
-    from .json_lines import LinesResponse as LinesResponse, lines as lines
-    from .server_sent_events import events as events
+    from ..faults import problems as problems
+    from .streams import (
+        LinesResponse as LinesResponse,
+        events as events,
+        lines as lines,
+        of_events as of_events,
+        of_lines as of_lines,
+    )
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "..faults.problem": ("problems",),
-        ".contents": ("of_events", "of_lines"),
-        ".json_lines": ("LinesResponse", "lines"),
-        ".server_sent_events": ("events",),
+        "..faults": ("problems",),
+        ".streams": ("LinesResponse", "events", "lines", "of_events", "of_lines"),
     },
 )

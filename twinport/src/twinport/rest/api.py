@@ -14,11 +14,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..errors import StartupError
-from ..faults.problem import Problem, install, problems
+from ..faults import Problem, install, problems
 from ..settings import Identity
 from ..validation import Step, first_mistakes, validator
-from .innermost import Innermost
-from .methods import answer_other_method, heads_as_gets
+from .middleware import Innermost, answer_other_method, heads_as_gets
 
 OFF: TelemetryConfig = {
     "tracing": False,

@@ -1,7 +1,8 @@
-"""The edge of REST: the outermost ASGI callable, around whatever the framework does."""
+"""The edge of REST: the outermost ASGI callable, which bounds, times and observes each request."""
 
 import asyncio
 from collections.abc import Callable, Mapping
+from http.client import BAD_REQUEST, METHOD_NOT_ALLOWED
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -9,17 +10,51 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import Call, current
-from ..calls.deadline import GRPC_TIMEOUT, time_for
 from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
-from ..errors import DeadlineExceededError, InternalError, UnavailableError
-from ..faults.codes import CLIENT_CLOSED_REQUEST, code_of
-from ..faults.problem import problem, refusal
-from ..faults.public import public
-from .connections import CUT, HANDLER
-from .exchange import Exchange
-from .limits import check_head
-from .naming import peer_of
+from ..calls.limits import GRPC_TIMEOUT, time_for
+from ..errors import (
+    CLIENT_CLOSED_REQUEST,
+    DeadlineExceededError,
+    InternalError,
+    UnavailableError,
+    code_of,
+)
+from ..faults import problem, public, refusal
+from .exchange import LENGTH, Body, Exchange, peer_of, too_large, unread
+from .servers.connections import CUT, HANDLER
 from .settings import HttpLimits
+
+CODING = b"transfer-encoding"
+
+
+def fenced(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
+    """Return `app` behind the bounds of `limits`, if no edge stands there."""
+
+    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        try:
+            check_head(scope, dict(scope["headers"]), limits)
+        except HTTPException as error:
+            await refusal(error)(scope, receive, send)
+        else:
+            await app(scope, Body(limits, scope, receive).take, send)
+
+    return bounded
+
+
+def check_head(scope: Scope, headers: Mapping[bytes, bytes], limits: HttpLimits) -> None:
+    """See what can be seen before anything of the body is read; raises HTTPException."""
+    if scope["method"] == "CONNECT":
+        raise unread(scope, METHOD_NOT_ALLOWED, "this is not a proxy")
+    if LENGTH not in headers:
+        return
+    if CODING in headers:  # RFC 9112, 6.1: an attempt to hide a second request
+        raise unread(scope, BAD_REQUEST, "both content-length and transfer-encoding")
+    if int(headers[LENGTH]) > limits.body_size:
+        raise too_large(scope, limits)
+
 
 Dressing = Callable[[ASGIApp], ASGIApp]
 

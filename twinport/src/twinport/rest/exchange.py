@@ -1,19 +1,95 @@
-"""One HTTP request and its answer: what is read, what is written, and whether anybody listens."""
+"""One HTTP request and its answer: the body that is read, what is written, the disconnect."""
 
 import asyncio
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from functools import lru_cache
+from http.client import REQUEST_ENTITY_TOO_LARGE, REQUEST_TIMEOUT
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
-from ..calls.alarm import EARLY_S
 from ..calls.call import Call
-from ..calls.edge import Edge
-from .body import LENGTH, Body
-from .naming import id_headers
+from ..calls.edge import REQUEST_ID, TRACE_ID, Edge
+from ..calls.limits import EARLY_S
 from .settings import HttpLimits
+from .streams import LINES
+
+TRACE_ID_NAME, REQUEST_ID_NAME = TRACE_ID.encode(), REQUEST_ID.encode()
+
+
+@lru_cache(maxsize=1024)  # most calls come from somebody who has called before
+def peer_of(client: tuple[str, int] | None) -> str:
+    """Return `host:port` of a client as ASGI has it; empty if there is none."""
+    return f"{client[0]}:{client[1]}" if client else ""
+
+
+def id_headers(call: Call) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """Return the headers that every answer has."""
+    return (
+        (TRACE_ID_NAME, call.trace_id.encode()),
+        (REQUEST_ID_NAME, call.request_id.encode()),
+    )
+
+
+Scope = Mapping[str, Any]  # ASGI's, to read
+
+LENGTH, TYPE = b"content-length", b"content-type"
+
+
+class Body:
+    """Counts and times what is read; a stream is only timed, part by part."""
+
+    _size, _until, _ended = 0, 0.0, False
+
+    def __init__(self, limits: HttpLimits, scope: Scope, receive: Receive) -> None:
+        self._limits, self._scope, self._receive = limits, scope, receive
+        self._is_stream = _is_stream(dict(scope["headers"]))
+
+    async def take(self) -> Message:
+        """Hand on the next part; raises HTTPException, which is to be the answer."""
+        if self._ended:  # what follows may take as long as it likes
+            return await self._receive()
+        self._until = self._until or self._deadline()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            raise unread(self._scope, REQUEST_TIMEOUT, "the body did not come in time") from None
+        self._ended = not message.get("more_body", False)
+        self._count(len(message.get("body", b"")))
+        return message
+
+    def _count(self, size: int) -> None:
+        if self._is_stream:
+            self._until = 0.0
+            return
+        self._size += size
+        if self._size > self._limits.body_size:
+            raise too_large(self._scope, self._limits)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._limits.body_time.total_seconds()
+
+
+def too_large(scope: Scope, limits: HttpLimits) -> HTTPException:
+    """Return what is said to a body without end."""
+    detail = f"the body is larger than {limits.body_size} bytes"
+    return unread(scope, REQUEST_ENTITY_TOO_LARGE, detail)
+
+
+def unread(scope: Scope, status: int, detail: str) -> HTTPException:
+    """Return a refusal of a request whose body is not read to its end."""
+    is_http1 = scope["http_version"].startswith("1")
+    close = {"connection": "close"} if is_http1 else None
+    return HTTPException(status, detail, close)
+
+
+def _is_stream(headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether it is read line by line, and has no end that anybody knows yet."""
+    return headers.get(TYPE, b"").startswith(LINES.encode()) and LENGTH not in headers
+
 
 WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
 BODILESS = frozenset({204, 304})

@@ -13,8 +13,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionResponse,
 )
 
-from .conversation import RpcGuard
-from .edge import Handler
+from .server_call import Handler, RpcGuard
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 METHOD = "ServerReflectionInfo"

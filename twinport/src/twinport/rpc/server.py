@@ -1,9 +1,12 @@
-"""The gRPC server: grpc.aio with every method wrapped once, when it is added."""
+"""The gRPC server: grpc.aio with its options, TLS, and every method wrapped once."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from importlib import import_module
-from typing import TypeVar, cast
+from threading import Lock
+from typing import Any, TypeVar, cast
 
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -12,14 +15,72 @@ from ..errors import StartupError, UnimplementedError
 from ..health import Health
 from ..lifecycle import check_free
 from ..tls import TlsFiles
-from .arrivals import Arrivals
-from .conversation import Context, RpcParts
-from .credentials import credentials
-from .edge import Handler, wrapped
+from ..tls.files import Pem
 from .health import ReadinessServicer
-from .leaving import hear_less
-from .options import options
+from .message_timeout import Arrivals
+from .server_call import Context, Handler, RpcParts, hear_less, wrapped
 from .settings import GrpcSettings
+
+Option = tuple[str, int]
+
+ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
+
+
+def options(settings: GrpcSettings) -> list[Option]:
+    """Return the arguments of a server; times are in milliseconds, sizes in bytes."""
+    limits, keepalive = settings.limits, settings.keepalive
+    ping_interval = _ms(keepalive.min_client_interval)
+    chosen = [
+        ("grpc.so_reuseport", 0),  # else another process can share the port unseen
+        ("grpc.max_receive_message_length", limits.message_size),
+        ("grpc.max_metadata_size", limits.metadata_size),
+        ("grpc.absolute_max_metadata_size", limits.metadata_size),
+        ("grpc.max_concurrent_streams", limits.streams),
+        ("grpc.max_connection_idle_ms", _ms(limits.idle_time)),
+        ("grpc.max_connection_age_ms", _ms(limits.connection_age)),
+        ("grpc.max_connection_age_grace_ms", _ms(limits.connection_age_grace)),
+        ("grpc.keepalive_time_ms", _ms(keepalive.time)),
+        ("grpc.keepalive_timeout_ms", _ms(keepalive.timeout)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", ping_interval),
+    ]
+    algorithm = ALGORITHMS.get(settings.compression)
+    return [*chosen, ("grpc.default_compression_algorithm", algorithm)] if algorithm else chosen
+
+
+def _ms(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+LOOK_AGAIN_S = 1.0
+
+
+def credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Return credentials that follow `files`; a CA for clients makes their certificates a must."""
+    renewal: Any = _Renewal(files)  # its None for "nothing new" is missing in the stubs
+    needed = files.content.client_ca is not None
+    return grpc.dynamic_ssl_server_credentials(_configuration(files.content), renewal, needed)
+
+
+class _Renewal:
+    """Asked by grpc in a thread of its own in front of each handshake."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files, self._lock = files, Lock()
+        self._again_at = time.monotonic() + LOOK_AGAIN_S
+
+    def __call__(self) -> "grpc.ServerCertificateConfiguration | None":
+        """Return what is new; None if nothing is."""
+        with self._lock:
+            if time.monotonic() < self._again_at:
+                return None
+            self._again_at = time.monotonic() + LOOK_AGAIN_S
+            return _configuration(self._files.content) if self._files.renew() else None
+
+
+def _configuration(pem: Pem) -> "grpc.ServerCertificateConfiguration":
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
+
 
 Servicer = TypeVar("Servicer")
 

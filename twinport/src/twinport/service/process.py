@@ -1,33 +1,89 @@
-"""The process: from checked settings to an exit status."""
+"""The process of a service: event loop, open files, SIGHUP, and from settings to exit status."""
 
 import asyncio
 import os
+import resource
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Generic, TypeVar
 
 from loguru import logger
 
 from .. import cli
 from ..cli import Command
-from ..clients.bare import bare_clients_traced
-from ..clients.command import call_command
-from ..errors import DiedError, FatalError, StartupError
-from ..lifecycle import LastResort, LifecycleSettings, Signals, Stop, hearing
+from ..clients.call_command import call_command
+from ..clients.grpc_interceptors import bare_clients_traced
+from ..errors import DiedError, FatalError, SettingsError, StartupError
+from ..lifecycle import LastResort, LifecycleSettings, Signals, Stop, call_in, hearing
 from ..logs import Logs, logging_to
+from ..profiling import blocking_stack, log_stacks_apart, watching
+from ..settings import changed
 from ..startup import end_by_signals
 from ..traces import Tracing, tracing
 from ..traces.instrumentations import instrumented
-from ..traces.profiling import blocking_stack, log_stacks_apart, watching
-from .files import allow_many_files
-from .loop import loop_factory
-from .reload import Reload
 from .service import Service
 from .settings import Settings
 
+
+def allow_many_files() -> None:
+    """Raise the soft limit to the hard one, as programs in Go do: it is for who uses select(2).
+
+    A port at the limit accepts and closes, the management port too.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS says that it is infinite, and grants less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the loop; uvloop does not exist for Windows."""
+    if find_spec("uvloop") is None:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    return factory
+
+
 OwnSettings = TypeVar("OwnSettings", bound=Settings)
+
+LIVE = ("logs.level", "logs.levels.", "traces.sample_ratio")
+
+
+class Reload(Generic[OwnSettings]):
+    """Reads the settings again at each SIGHUP; keeps the old ones if the new ones are wrong."""
+
+    def __init__(self, settings: OwnSettings, logs: Logs, spans: Tracing) -> None:
+        self._started, self._last = settings, settings
+        self._logs, self._spans = logs, spans
+
+    def on_signal(self, signals: Signals) -> None:
+        """Follow SIGHUP from now on."""
+        loop = asyncio.get_running_loop()
+        signals.on(signal.SIGHUP, lambda: call_in(loop, self._read_again))
+
+    def _read_again(self) -> None:
+        try:
+            new = self._started.reload()
+        except SettingsError as error:
+            logger.error("SIGHUP: settings kept: {}", "; ".join(error.mistakes))
+            return
+        applied = [key for key in changed(self._last, new) if key.startswith(LIVE)]
+        later = [key for key in changed(self._started, new) if not key.startswith(LIVE)]
+        self._apply(new)
+        logger.info("SIGHUP: applied: {}", ", ".join(applied) or "nothing")
+        if later:
+            logger.warning("SIGHUP: needs a restart: {}", ", ".join(later))
+
+    def _apply(self, new: OwnSettings) -> None:
+        self._last = new
+        self._logs.follow(new.logs)
+        self._spans.set_sample_ratio(new.traces.sample_ratio)
+
+
 Build = Callable[[Service, OwnSettings], Awaitable[None]]
 
 

@@ -1,36 +1,39 @@
 """All parts of a service, opened in order and closed in reverse."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from socket import socket
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import grpc
 
 from ..auth import Needs
 from ..auth.auth import Auth
-from ..calls.alarm import Alarm
 from ..calls.call import Observer
 from ..calls.edge import Edge
-from ..calls.gate import Gate
+from ..calls.limits import Alarm, Gate
 from ..clients.clients import Clients
 from ..health import Health, Probe
-from ..lifecycle import Background, Server, Servers, Stop
+from ..lifecycle import Background, Server, Servers, Stop, bind, kept_from_children
 from ..logs import Logs
 from ..management.app import management_app
 from ..metrics.metrics import Metrics, Readings
 from ..rest.api import create_api
-from ..rest.dressing import dressing
-from ..rest.edge import RestEdge
-from ..rest.hypercorn import HypercornServer
-from ..rest.limits import fenced
-from ..rest.server import http_server
+from ..rest.edge import RestEdge, fenced
+from ..rest.middleware import dressing
+from ..rest.servers import http_server
+from ..rest.servers.hypercorn import HypercornServer
 from ..rest.settings import HttpLimits
-from ..rpc.conversation import RpcParts
 from ..rpc.server import RpcServer
+from ..rpc.server_call import RpcParts
 from ..traces import Tracing
-from ..traces.rest import instrument
-from .listeners import ports_taken
+from ..traces.fastapi import instrument
 from .ports import Ports
 from .settings import Settings
 
@@ -40,6 +43,14 @@ if TYPE_CHECKING:
 Resource = TypeVar("Resource")
 
 MANAGEMENT_GRACE_S = 0.5  # a probe is quick
+
+
+class Listeners(NamedTuple):
+    """The sockets of the HTTP ports; that of gRPC is its server's own."""
+
+    http: socket
+    management: socket
+    ports: Ports
 
 
 class Service:
@@ -168,3 +179,23 @@ class Service:
 def _edge(settings: Settings, tracing: Tracing, observers: Sequence[Observer], gate: Gate) -> Edge:
     timeout = settings.calls.timeout.total_seconds()
     return Edge(tracing.begin, tracing.reads, observers, gate, Alarm(), timeout)
+
+
+@contextmanager
+def ports_taken(settings: Settings, rpc: RpcServer) -> Iterator[Listeners]:
+    """Take all ports or none, and give them back, taken over by a server or not.
+
+    Raises StartupError.
+    """
+    with ExitStack() as taken:
+        http = taken.enter_context(bind("http", settings.http.host, settings.http.port))
+        host, port = settings.management.host, settings.management.port
+        management = taken.enter_context(bind("management", host, port))
+        ports = Ports(_port(http), rpc.bind(), _port(management))
+        taken.enter_context(kept_from_children(ports))
+        yield Listeners(http, management, ports)
+
+
+def _port(bound: socket) -> int:
+    port: int = bound.getsockname()[1]
+    return port

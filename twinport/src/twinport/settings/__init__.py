@@ -10,7 +10,10 @@ it does hold, `masks` hides secrets. The rest describes: `kinds` and `quantities
 `show`, `schema` and `reference` for people.
 """
 
-from .kinds import (
+from .load import Loaded as Loaded, changed as changed, load as load
+from .mistakes import mistake as mistake
+from .sources import Sources as Sources
+from .types import (
     Duration,
     Identity as Identity,
     Port,
@@ -19,8 +22,5 @@ from .kinds import (
     Size,
     Url,
 )
-from .load import Loaded as Loaded, changed as changed, load as load
-from .mistakes import mistake as mistake
-from .sources import Sources as Sources
 
 __all__ = ["Duration", "Port", "Size", "Url"]

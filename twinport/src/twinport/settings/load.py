@@ -1,21 +1,54 @@
-"""Turn layers into settings that hold, or into every mistake at once."""
+"""Turns layers of values into settings that hold, or into every mistake at once."""
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import (
+    BaseModel,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 
 from ..errors import FatalError, SettingsError
-from .complete import complete
-from .kinds import SettingsRoot
 from .layers import Layer, said_by
 from .mistakes import unknown_keys, unusable_texts, wrong_values
-from .paths import KeyPath, dotted, leaves
-from .read import layers
-from .sources import Sources
+from .shapes import KeyPath, alternatives, dotted, fields, is_one_of, leaves
+from .sources import Sources, layers
+from .types import SettingsRoot
+
+
+def complete(model: type[BaseModel]) -> None:
+    """Build what checks `model`; raises SettingsError with each field whose type is of no use."""
+    try:
+        model.model_rebuild()
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        problems = [f"{dotted(path)}: {problem}" for path, problem in _useless(model, ())]
+        raise SettingsError(problems or [_reason(model, error)]) from error
+
+
+def _useless(kind: Any, path: KeyPath, above: Sequence[Any] = ()) -> Iterator[tuple[KeyPath, str]]:
+    for name, inner in fields(kind).items():
+        if is_one_of(inner, above):
+            continue
+        try:
+            TypeAdapter(inner).rebuild(force=True)
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+            deeper = list(_useless(inner, (*path, name), [*above, *alternatives(inner)]))
+            yield from deeper or [((*path, name), _reason(inner, error))]
+
+
+def _reason(kind: Any, error: PydanticUserError | PydanticUndefinedAnnotation) -> str:
+    if isinstance(error, PydanticSchemaGenerationError):
+        name = kind.__qualname__ if isinstance(kind, type) else str(kind)
+        return f"pydantic cannot fill {name}; use a pydantic model, a dataclass or a TypedDict"
+    return str(error).splitlines()[0]
+
 
 Root = TypeVar("Root", bound=SettingsRoot)
 

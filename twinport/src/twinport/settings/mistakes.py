@@ -1,20 +1,43 @@
-"""Every mistake as one line: where it was said, which key, what is wrong, what would be right."""
+"""Every mistake in settings as one line: where, which key, what is wrong, what would be right."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ..redact import MASK, usual
-from . import masks, shapes
-from .descriptions import descriptions
+from . import shapes
 from .layers import Layer, TomlFile, said_by
-from .paths import KeyPath, dotted, members, values
-from .quantities import WrittenDuration
-from .suggestions import unknown_key
+from .shapes import KeyPath, descriptions, dotted, members, values
+from .types import WrittenDuration
+
+
+def unknown_key(model: type[BaseModel], path: KeyPath) -> str:
+    """Return what to say of a key that no field asks for."""
+    *parent, last = path
+    siblings = list(shapes.fields(shapes.at(model, tuple(parent))))
+    known = {dotted(each): each for each in shapes.tree(model)}
+    same_letters = [key for key, each in known.items() if _letters(each) == _letters(path)]
+    near = get_close_matches(str(last).lower(), siblings, 1)
+    close = (
+        same_letters
+        or [dotted((*parent, name)) for name in near]
+        or get_close_matches(dotted(path).lower(), [] if siblings else known, 1, 0.75)
+        or [key for key, each in known.items() if each[-1] == last][:3]
+    )
+    if close:
+        return f"unknown key; did you mean {' or '.join(close)}?"
+    return f"unknown key; known here: {', '.join(siblings)}" if siblings else "unknown key"
+
+
+def _letters(path: KeyPath) -> str:
+    """Return what a path and its many misspellings have in common: GRPC_PORT, grpc.port."""
+    return re.sub("[^a-z0-9]", "", dotted(path).lower())
+
 
 SHORTEST_SECRET = 4  # below that, masking would tear holes into our own words
 
@@ -48,7 +71,7 @@ def wrong_values(
     model: type[BaseModel], layers: Sequence[Layer], error: ValidationError
 ) -> Iterator[str]:
     """Yield a line for each thing that pydantic found, without what was there instead."""
-    hidden = {text for each in layers for text in masks.secrets(each.values, model, usual())}
+    hidden = {text for each in layers for text in shapes.secrets(each.values, model, usual())}
     is_all_read = not any(layer.problems for layer in layers)
     found: dict[KeyPath, list[str]] = {}  # several of one path: each kind that it may be of says no
     for details in error.errors(include_url=False):

@@ -6,9 +6,8 @@ Names and values: https://opentelemetry.io/docs/specs/otel/configuration/sdk-env
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import unquote
 
-from .kinds import SettingsRoot
-from .layers import Layer
-from .texts import Text, Texts
+from .layers import Layer, Text, Texts
+from .types import SettingsRoot
 
 USUAL_EXPORTER = "zipkin"  # as in the settings of traces
 SAMPLERS = {

@@ -1,14 +1,90 @@
-"""Every setting there is, as commented TOML: `#key` is a setting, `# text` explains the next."""
+"""Settings described: JSON Schema, the values in force, and every setting as commented TOML."""
 
+import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
 
-from .paths import dotted
-from .schema import json_schema
-from .show import toml
+from .load import Loaded, Root, complete
+from .shapes import describe, dotted, leaves, masked, quoted
+from .types import Quantity
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema of what `model` reads; raises SettingsError for a type of no use."""
+    complete(model)
+    describe(model)
+    schema = model.model_json_schema(schema_generator=_WrittenDefaults)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def schema_of_one_file(model: type[BaseModel]) -> Any:
+    """Return the JSON Schema that fits each file, of which none has to say everything."""
+    return _partial(json_schema(model))
+
+
+def _partial(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_partial(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: each for key, each in node.items() if key != "required" or isinstance(each, dict)}
+    return {"anyOf" if key == "oneOf" else key: _partial(each) for key, each in kept.items()}
+
+
+class _WrittenDefaults(GenerateJsonSchema):
+    def get_default_value(self, schema: WithDefaultSchema) -> Any:
+        """Return a default of 5 seconds as "5s", not as ISO 8601 writes it."""
+        default = super().get_default_value(schema)
+        inner: Any = schema
+        while "schema" in inner and "serialization" not in inner:
+            inner = inner["schema"]
+        write = inner.get("serialization", {}).get("function")
+        owner = getattr(write, "__self__", None)
+        written = isinstance(owner, type) and issubclass(owner, Quantity)
+        return write(default) if written and default is not None else default
+
+
+def values(loaded: Loaded[Root]) -> dict[str, Any]:
+    """Return each value by its dotted key, as JSON writes it, without secrets."""
+    settings = loaded.settings
+    visible = masked(loaded.tables, type(settings), settings.redactor())
+    return {dotted(path): value for path, value in leaves(visible)}
+
+
+def as_text(loaded: Loaded[Root]) -> str:
+    """Return a line of TOML for each value, and its origin as a comment."""
+    lines = {key: f"{key} = {toml(value)}" for key, value in values(loaded).items()}
+    width = min(max(map(len, lines.values())), 60)
+    return "".join(f"{line:{width}}  # {loaded.origins[key]}\n" for key, line in lines.items())
+
+
+def as_json(loaded: Loaded[Root]) -> str:
+    """Return an object with the value and the origin of each key."""
+    shown = {
+        key: {"value": value, "origin": loaded.origins[key]}
+        for key, value in values(loaded).items()
+    }
+    return json.dumps(shown, indent=2) + "\n"
+
+
+def toml(value: Any) -> str:
+    """Return a value of JSON as TOML writes it; TOML has no null, "none" stands for it."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{dotted((key,))} = {toml(each)}" for key, each in value.items())
+        return f"{{{inner and f' {inner} '}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, bool):  # asked first: a dict would take 1 for true
+        return str(value).lower()
+    return "none" if value is None else str(value)
+
 
 Node = Mapping[str, Any]
 Table = tuple[tuple[str, ...], Node, Any]  # path, schema, what the table around it gives

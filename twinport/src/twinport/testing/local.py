@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from ..calls.call import Call
 from ..lifecycle import Stop
-from ..logs import Logs, ecs
-from ..logs.bridge import Bridge
-from ..logs.kinds import ConsoleSink
-from ..logs.levels import Levels
-from ..logs.sink import Sink
+from ..logs import Logs, formats
+from ..logs.capture import Bridge
+from ..logs.records import Levels
+from ..logs.settings import ConsoleSink
+from ..logs.sinks import Sink
 from ..service.ports import Ports
 from ..service.service import Service
 from ..service.settings import Settings
@@ -175,7 +175,7 @@ class _KeptSpans(SpanProcessor):
 def _logging(sink: Sink, settings: Settings) -> Iterator[Logs]:
     """Lead to `sink` what loguru and the standard library log, beside where it goes already."""
     levels = Levels(settings.logs.level, settings.logs.levels)
-    log = Logs(levels, (sink,), settings.logs.redact.redactor(), ecs.common(settings.service))
+    log = Logs(levels, (sink,), settings.logs.redact.redactor(), formats.common(settings.service))
     bridge, root = Bridge(log.emit), logging.getLogger()
     handler = logger.add(
         log.take, level=0, format=lambda _: "", filter=log.passes, backtrace=False, diagnose=False

@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from loguru import logger
 
 from ..errors import StartupError
-from .pem import Pem
-from .settings import TlsSettings
+from .files import Pem, TlsSettings
 
 
 def checked(section: str, tls: TlsSettings) -> Pem:

@@ -1,16 +1,48 @@
-"""Files that are read again when they change."""
+"""TLS files: certificates and keys that are reloaded when they change, in both directions."""
 
+import ssl
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from loguru import logger
 
 from ..errors import StartupError
-from .pem import Pem
-from .settings import TlsSettings
+from ..settings import Section
+
+
+class TlsSettings(Section):
+    """TLS of a port; the files are read again when they change."""
+
+    certificate: Path
+    """PEM file of the certificate, followed by those between it and its CA."""
+
+    key: Path
+    """PEM file of the certificate's private key, without a password."""
+
+    client_ca: Path | None = None
+    """PEM file of the CAs of clients; if given, a client needs a certificate (mutual TLS)."""
+
+
+class HttpTlsSettings(TlsSettings):
+    """TLS of the REST port; HTTP/2 and HTTP/1.1 are offered by ALPN."""
+
+    client_auth: Literal["required", "optional"] = "required"
+    """Whether a client without a certificate may connect, if `client_ca` is given."""
+
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """Oldest version of TLS that is spoken."""
+
+
+class Pem(NamedTuple):
+    """The content of each file, as PEM."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+
 
 Stamp = tuple[int, int, int]  # when it changed, its size, and which file it is
 Content = TypeVar("Content")
@@ -73,3 +105,47 @@ def _stamp(path: Path) -> Stamp:
     except OSError:
         return GONE
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class OutgoingTls(Protocol):
+    """Files in PEM; without a CA the authorities of the system are trusted."""
+
+    @property
+    def ca(self) -> Path | None: ...
+
+    @property
+    def certificate(self) -> Path | None: ...
+
+    @property
+    def key(self) -> Path | None: ...
+
+
+def followed_context(section: str, tls: OutgoingTls) -> Followed[ssl.SSLContext]:
+    """Return what the files of `section` amount to, today and later; raises StartupError."""
+    return Followed(section, files_of(tls), partial(ssl_context, section, tls))
+
+
+def ssl_context(section: str, tls: OutgoingTls) -> ssl.SSLContext:
+    """Return what the files of `section` amount to now; raises StartupError."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise unusable(section, tls, error) from error
+    return context
+
+
+def files_of(tls: OutgoingTls) -> tuple[Path | None, ...]:
+    """Return CA, certificate and key."""
+    return tls.ca, tls.certificate, tls.key
+
+
+def unusable(section: str, tls: OutgoingTls, error: OSError) -> StartupError:
+    """Return an error that says which file is meant, which Python leaves out."""
+    files = [path for path in files_of(tls) if path is not None]
+    absent = [str(path) for path in files if not path.is_file()]
+    if absent:
+        return StartupError(f"{section}: no such file: {', '.join(absent)}")
+    reason = getattr(error, "reason", "") or error.strerror or str(error)
+    return StartupError(f"{section}: {', '.join(map(str, files))}: {reason}")

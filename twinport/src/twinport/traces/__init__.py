@@ -1,8 +1,7 @@
 """Traces: every call has ids, some leave spans; helpers for spans of one's own."""
 
 from .settings import TracesSettings
-from .spans import span
-from .traced import profiled, traced
+from .spans import profiled, span, traced
 from .tracing import Tracing, tracing
 
 __all__ = ["TracesSettings", "Tracing", "profiled", "span", "traced", "tracing"]

@@ -1,8 +1,9 @@
-"""Libraries that have an instrumentation by OpenTelemetry installed are traced without a line.
+"""OpenTelemetry's instrumentation of each library that has one installed is used without a line.
 
 As the command `opentelemetry-instrument` does it, but for what has spans of ours already.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +15,16 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_DISABLED_INSTRUMENTATIONS,
 )
 
-from .conventions import choose_stable_names
+VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
+STABLE = "http"
+
+
+def choose_stable_names() -> None:
+    """Tell them; they read it once, when the first one begins to work."""
+    chosen = [each.strip() for each in os.environ.get(VARIABLE, "").split(",")]
+    others = [each for each in chosen if each and not each.startswith(STABLE)]
+    os.environ[VARIABLE] = ",".join([STABLE, *others])
+
 
 GROUP = "opentelemetry_instrumentor"
 GRPC = ("grpc_server", "grpc_aio_client", "grpc_aio_server")  # blocking clients have none of ours

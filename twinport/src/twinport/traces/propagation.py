@@ -16,9 +16,8 @@ from opentelemetry.propagators.textmap import (
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from ..calls.call import current
-from .decision import Decision
-from .headers import Get, Ids, write_b3, write_b3multi, write_traceparent
 from .provider import above, opening
+from .trace_context import Decision, Get, Ids, write_b3, write_b3multi, write_traceparent
 
 WRITERS = {"tracecontext": write_traceparent, "b3": write_b3, "b3multi": write_b3multi}
 FIELDS = {

@@ -1,21 +1,81 @@
-"""The provider of all spans; it obeys the call under way instead of deciding a second time."""
+"""The tracer provider, and OpenTelemetry's global one, which hands over to it."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider as SdkProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision as Verdict, Sampler, SamplingResult
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    NoOpTracerProvider,
+    ProxyTracerProvider,
+    Span,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    Tracer,
+    TracerProvider,
+)
 from opentelemetry.util.types import Attributes
 
 from ..calls.call import Call, current
 from ..settings import Identity
-from .decision import Decision
+from .trace_context import Decision
+
+_providers: list[TracerProvider] = [NoOpTracerProvider()]
+
+
+@contextmanager
+def in_force(provider: TracerProvider) -> Iterator[None]:
+    """Let `provider` make the spans of `opentelemetry.trace.get_tracer`, until the end."""
+    if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):  # nobody has set one
+        trace.set_tracer_provider(ProviderInForce())
+    _providers.append(provider)
+    try:
+        yield
+    finally:
+        _providers.remove(provider)
+
+
+class ProviderInForce(TracerProvider):
+    """Asks the provider in force each time that a span starts."""
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Tracer:
+        return _TracerInForce(
+            (instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        )
+
+
+class _TracerInForce(Tracer):
+    def __init__(self, scope: tuple[str, str | None, str | None, Attributes]) -> None:
+        self._scope = scope
+        self._known: tuple[TracerProvider, Tracer] | None = None
+
+    def start_span(self, *args: Any, **kwargs: Any) -> Span:
+        return self._tracer().start_span(*args, **kwargs)
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self._tracer().start_as_current_span(*args, **kwargs)
+
+    def _tracer(self) -> Tracer:
+        provider = _providers[-1]
+        if self._known is None or self._known[0] is not provider:
+            self._known = provider, provider.get_tracer(*self._scope)
+        return self._known[1]
+
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -114,9 +174,9 @@ class Spans(SpanProcessor):
             processor.shutdown()
 
 
-def make_provider(resource: Resource, decision: Decision, spans: Spans) -> TracerProvider:
+def make_provider(resource: Resource, decision: Decision, spans: Spans) -> SdkProvider:
     """Return a provider that does nothing at exit: whoever made it stops it."""
-    provider = TracerProvider(
+    provider = SdkProvider(
         sampler=FollowsCall(decision),
         resource=resource,
         shutdown_on_exit=False,

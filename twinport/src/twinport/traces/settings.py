@@ -1,11 +1,15 @@
-"""Settings of traces: where spans go, which calls leave some, and what is told downstream."""
+"""Settings of traces, and OpenTelemetry's variables that tell how spans leave."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ..errors import StartupError
 from ..settings import Duration, Section, Url
+from ..settings.opentelemetry import ENDPOINTS, RATIO_SAMPLERS, SAMPLERS
+from .span_queue import Bounds
 
 Exporter = Literal["zipkin", "otlp", "console", "none"]
 Propagation = Literal["tracecontext", "b3", "b3multi", "baggage"]
@@ -28,3 +32,90 @@ class TracesSettings(Section):
     """Whether a failed call leaves its server span although it was not sampled."""
     keep_slower_than: Duration = timedelta(seconds=1)
     """A call that took longer leaves its server span although it was not sampled."""
+
+
+READ_BY_SETTINGS = frozenset(
+    (
+        "OTEL_PROPAGATORS",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SDK_DISABLED",
+        "OTEL_SERVICE_NAME",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+    )
+)
+READ_HERE = frozenset(
+    (
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    )
+)
+# What OpenTelemetry's own packages read, wherever we tell them nothing else.
+READ_BY_PACKAGES = (
+    "OTEL_ATTRIBUTE_",
+    "OTEL_EVENT_ATTRIBUTE_",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_",
+    "OTEL_LINK_ATTRIBUTE_",
+    "OTEL_PYTHON_HTTPX_EXCLUDED_URLS",
+    "OTEL_SEMCONV_STABILITY_OPT_IN",
+    "OTEL_SPAN_",
+)
+# Of those, the ones that do not reach what we write ourselves: the span of a call that is answered.
+NOT_EVERYWHERE = {
+    "OTEL_ATTRIBUTE_": "spans of calls that are answered",
+    "OTEL_EVENT_ATTRIBUTE_": "spans of calls that are answered",
+    "OTEL_LINK_ATTRIBUTE_": "spans of calls that are answered",
+    "OTEL_SPAN_": "spans of calls that are answered",
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_": "calls that were not sampled",
+}
+READ_BY_OTLP = tuple(
+    f"OTEL_EXPORTER_OTLP_{signal}{what}"
+    for signal in ("", "TRACES_")
+    for what in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "HEADERS")
+)
+
+
+def bounds(variables: Mapping[str, str]) -> Bounds:
+    """Return the bounds of the queue; raises StartupError."""
+    usual = Bounds()
+    queue = _number(variables, "OTEL_BSP_MAX_QUEUE_SIZE", usual.queue)
+    batch = _number(variables, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(usual.batch, queue))
+    delay_ms = _number(variables, "OTEL_BSP_SCHEDULE_DELAY", round(usual.delay_s * 1000))
+    return Bounds(queue, min(batch, queue), delay_ms / 1000)
+
+
+def not_honoured(variables: Mapping[str, str], exporter: str) -> list[str]:
+    """Return the variables of OpenTelemetry that are set and change nothing."""
+    honoured = {*READ_BY_SETTINGS, *READ_HERE, *ENDPOINTS.get(exporter, ())}
+    packages = READ_BY_PACKAGES + (READ_BY_OTLP if exporter == "otlp" else ())
+    set_ones = sorted(name for name in variables if name.startswith("OTEL_"))
+    unknown = [n for n in set_ones if n not in honoured and not n.startswith(packages)]
+    return [*unknown, *_without_meaning(variables), *_not_everywhere(set_ones)]
+
+
+def _not_everywhere(names: Sequence[str]) -> Iterator[str]:
+    for prefix, where in NOT_EVERYWHERE.items():
+        yield from (f"{name} (for {where})" for name in names if name.startswith(prefix))
+
+
+def _without_meaning(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the honoured ones that say nothing as they are."""
+    sampler = variables.get("OTEL_TRACES_SAMPLER", "").strip()
+    if sampler and sampler not in {*SAMPLERS, *RATIO_SAMPLERS}:
+        yield f"OTEL_TRACES_SAMPLER={sampler}"
+    if variables.get("OTEL_TRACES_SAMPLER_ARG") and sampler not in RATIO_SAMPLERS:
+        yield "OTEL_TRACES_SAMPLER_ARG"
+    disabled = variables.get("OTEL_SDK_DISABLED", "").strip()
+    if disabled.lower() not in {"", "true", "false"}:
+        yield f"OTEL_SDK_DISABLED={disabled}"
+
+
+def _number(variables: Mapping[str, str], name: str, usual: int) -> int:
+    text = variables.get(name, "").strip() or str(usual)
+    if not text.isdecimal() or int(text) == 0:
+        raise StartupError(f"{name}: {text!r} is no whole number above 0")
+    return int(text)

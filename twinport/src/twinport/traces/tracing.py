@@ -18,17 +18,14 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from ..calls.call import Call, Transport
 from ..logs.settings import RedactSettings
 from ..settings import Identity
-from .automatic import automatic
-from .decision import Decision
-from .export import Outbox, make_outbox
-from .in_force import in_force
+from .exporters import make_outbox
 from .propagation import Propagator
-from .provider import Spans, above, make_provider, opening, resource_of
-from .redaction import Redaction
-from .server_attributes import is_failure, is_refusal, name_of
-from .server_span import server_span
-from .settings import TracesSettings
-from .variables import bounds, not_honoured
+from .provider import Spans, above, in_force, make_provider, opening, resource_of
+from .server_span import is_failure, is_refusal, name_of, server_span
+from .settings import TracesSettings, bounds, not_honoured
+from .span_queue import Outbox, Redaction
+from .spans import automatic
+from .trace_context import Decision
 
 BAGGAGE = "baggage"
 SCOPE = InstrumentationScope("twinport.traces", "")

@@ -6,10 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from twinport.faults.problem import problems
-from twinport.rest.contents import of_events, of_lines
-from twinport.rest.json_lines import LinesResponse, lines
-from twinport.rest.server_sent_events import events
+from twinport.faults import problems
+from twinport.rest.streams import LinesResponse, events, lines, of_events, of_lines
 
 from .domain import (
     Imported,

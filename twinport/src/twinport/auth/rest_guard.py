@@ -1,0 +1,130 @@
+"""The guard of REST: checks permissions in front of each route, and says so in OpenAPI."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..calls.call import current
+from ..faults import problems
+from ..rest.api import Api
+from ..rest.servers.connections import CLIENT_CERTIFICATE
+from .permissions import PUBLIC, Access, Credentials, Guard, Needs, needs
+from .settings import AuthSettings
+
+AUTHORIZATION = b"authorization"
+POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
+
+
+class GuardedRoute(NamedTuple):
+    """A route, and what it needs."""
+
+    route: RouteContext
+    needs: Needs | None
+
+
+def operations(api: Api) -> Iterator[tuple[str, Hashable]]:
+    """Yield the name of each route but those of descriptions, and what it runs."""
+    for route in iter_route_contexts(api.operations):
+        yield route.name or "", route.endpoint or id(route.original_route)
+
+
+class RestGuard:
+    """Asks `guard` about each request, after all middleware and before any route sees it.
+
+    It is a layer of our own stack, so no name of the framework's decides whether it is asked; and
+    until it knows the routes, there are none.
+    """
+
+    def __init__(self, guard: Guard, access: Access, settings: AuthSettings) -> None:
+        self._guard, self._access = guard, access
+        self._readers = PUBLIC if settings.descriptions == "public" else needs()
+        self._routes: Sequence[GuardedRoute] = ()
+
+    def protect(self, api: Api) -> Sequence[GuardedRoute]:
+        """Take every route of `api`, in the order in which the framework looks for one."""
+        self._routes = [
+            *(
+                GuardedRoute(route, self._access.of(route.name or ""))
+                for route in iter_route_contexts(api.operations)
+            ),
+            *(GuardedRoute(route, self._readers) for route in iter_route_contexts(api.pages)),
+        ]
+        return self._routes
+
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """Return `app`, the routes, with the guard in front."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+                return
+            if scope["type"] == "http":
+                await self._admit(scope)
+            await app(scope, receive, send)
+
+        return answer
+
+    async def _admit(self, scope: Scope) -> None:
+        call = current.get()
+        assert call is not None  # the edge is around us
+        match, wanted = self._found(scope)
+        await self._guard.admit(call, wanted, _credentials(scope))
+        if match is Match.NONE:  # what the framework might find elsewhere, nobody has opened
+            raise HTTPException(404)
+
+    def _found(self, scope: Scope) -> tuple[Match, Needs | None]:
+        """Return what the framework will find; only a known caller hears that it is nothing."""
+        best = Match.NONE
+        for route, wanted in self._routes:
+            match, _ = route.matches(scope)
+            if match is Match.FULL:
+                return match, wanted
+            best = match if match is Match.PARTIAL else best
+        return best, needs()
+
+
+def _credentials(scope: Scope) -> Credentials:
+    texts = [text.decode("latin-1") for name, text in scope["headers"] if name == AUTHORIZATION]
+    return Credentials(texts, scope.get("state", {}).get(CLIENT_CERTIFICATE))
+
+
+class Scheme(NamedTuple):
+    """A security scheme by its name in the document."""
+
+    name: str
+    description: dict[str, Any]
+
+
+SCHEMES = {
+    "jwt": Scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}),
+    "mtls": Scheme("certificate", {"type": "mutualTLS"}),
+}
+
+
+def add_security(
+    document: dict[str, Any], routes: Sequence[GuardedRoute], settings: AuthSettings
+) -> None:
+    """Add to `document` how callers say who they are, and which scopes each operation needs."""
+    scheme = SCHEMES[settings.mode]
+    document["components"]["securitySchemes"] = {scheme.name: scheme.description}
+    refusals = {str(status): answer for status, answer in problems(401, 403).items()}
+    for route, wanted in routes:
+        for operation in _operations(document, route):
+            operation.update(_security(scheme.name, wanted))
+            operation["responses"] = refusals | operation["responses"]
+
+
+def _security(scheme: str, wanted: Needs | None) -> dict[str, Any]:
+    scopes = sorted(wanted.scopes) if wanted else []
+    return {"security": [] if wanted and wanted.public else [{scheme: scopes}]}
+
+
+def _operations(document: dict[str, Any], route: RouteContext) -> Iterator[dict[str, Any]]:
+    methods = document["paths"].get(route.path_format, {})
+    for method in route.methods or ():
+        if method.lower() in methods:
+            yield methods[method.lower()]

@@ -1,0 +1,239 @@
+"""What does not come through loguru: stdlib logging, warnings, uncaught exceptions, gRPC's core.
+
+gRPC's C core writes to file descriptor 2, past Python. That is a pipe meanwhile, and what gRPC did
+not write goes on to the true stderr as it is. Python's own `sys.stderr`, the console sink and
+faulthandler write to the true stderr directly, so neither kill -9 nor a crash loses their words.
+The last words of C code that ends the process itself may be lost: those of a failed check in gRPC
+often arrive, as they need the interpreter for a moment more, those of a "Fatal Python error" never
+do (faulthandler has the stacks of the former, and of segmentation faults).
+`logs.capture_stderr = false` leaves descriptor 2 alone; GRPC_VERBOSITY=ERROR, set before the start,
+then keeps gRPC from chattering there.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..errors import FatalError, SettingsError
+from .records import Line, now, origin
+from .settings import Level
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+
+UNCAUGHT, ASYNCIO = "uncaught", "asyncio"
+LoopHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]
+
+
+class Uncaught:
+    """The hooks of the interpreter, each leaving one line."""
+
+    def __init__(self, emit: Callable[[Line], None]) -> None:
+        self._emit = emit
+
+    def in_main(self, error: Exception) -> None:
+        """Say what ends the process; `sys.excepthook` would come when the sinks are closed."""
+        if not isinstance(error, FatalError | SettingsError):  # the command line says those
+            self._say("uncaught exception", error)
+
+    def in_thread(self, args: threading.ExceptHookArgs) -> None:
+        """Take the place of `threading.excepthook`."""
+        if not issubclass(args.exc_type, SystemExit):
+            name = args.thread.name if args.thread else "that is gone"
+            self._say(f"uncaught exception in thread {name}", args.exc_value)
+
+    def unraisable(self, args: "UnraisableHookArgs") -> None:
+        """Take the place of `sys.unraisablehook`: `__del__` and the like."""
+        self._say(f"{args.err_msg or 'exception ignored in'} {args.object!r}", args.exc_value)
+
+    def _say(self, message: str, error: BaseException | None) -> None:
+        line = now("CRITICAL", UNCAUGHT, message)
+        line.error = error
+        self._emit(line)
+
+
+@contextmanager
+def catching(emit: Callable[[Line], None]) -> Iterator[None]:
+    """Log what nobody caught, also in the body; the hooks are as they were afterwards."""
+    before = threading.excepthook, sys.unraisablehook
+    hooks = Uncaught(emit)
+    threading.excepthook, sys.unraisablehook = hooks.in_thread, hooks.unraisable
+    try:
+        yield
+    except Exception as error:
+        hooks.in_main(error)
+        raise
+    finally:
+        threading.excepthook, sys.unraisablehook = before
+
+
+def loop_handler(emit: Callable[[Line], None]) -> LoopHandler:
+    """Return an exception handler for an event loop: tasks that nobody awaited, and the like."""
+
+    def handle(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        line = now("ERROR", ASYNCIO, context["message"])
+        line.error = context.get("exception")
+        line.labels = {k: repr(v) for k, v in context.items() if k not in {"message", "exception"}}
+        emit(line)
+
+    return handle
+
+
+STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+WARNINGS = "py.warnings"  # as logging.captureWarnings has it
+
+
+@contextmanager
+def bridging(emit: Callable[[Line], None]) -> Iterator[None]:
+    """Send to `emit` what other ways lead out of the process; as it was afterwards."""
+    with _root_logger(Bridge(emit)), catching(emit), warnings.catch_warnings():
+        warnings.showwarning = _showing(emit)
+        yield
+
+
+class Bridge(logging.Handler):
+    """Takes the records of the standard library's loggers."""
+
+    def __init__(self, emit: Callable[[Line], None]) -> None:
+        super().__init__()
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level, number = record.levelname, record.levelno
+        line = Line(record.created, level, number, record.name, _message(record))
+        line.fields = origin(record.filename, record.lineno, record.funcName)
+        line.labels = {name: held for name, held in vars(record).items() if name not in STANDARD}
+        line.error = record.exc_info[1] if record.exc_info else None
+        self._emit(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # arguments that do not fit: the line matters more
+        return f"{record.msg} % {record.args!r} ({type(error).__name__}: {error})"
+
+
+@contextmanager
+def _root_logger(bridge: Bridge) -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    root.handlers = [bridge]
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+
+
+def _showing(emit: Callable[[Line], None]) -> Callable[..., None]:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        made = now("WARNING", WARNINGS, f"{category.__name__}: {message}")
+        made.fields = origin(filename, lineno, None)
+        emit(made)
+
+    return show
+
+
+LOGGER = "grpc.core"
+STDERR = 2
+# absl/log/internal/log_format.cc: severity, month and day, time, thread, file and line
+ABSL = re.compile(rb"([IWEF])\d{4} [\d:.]+ +\d+ ([\w./-]+):(\d+)\] (.*)", re.DOTALL)
+LEVELS: Mapping[bytes, Level] = {b"I": "DEBUG", b"W": "WARNING", b"E": "ERROR", b"F": "CRITICAL"}
+LONGEST = 1 << 16  # a line without an end is passed on from here
+
+
+@contextmanager
+def capturing(emit: Callable[[Line], None]) -> Iterator[None]:
+    """Make records of gRPC's lines; descriptor 2 is as it was afterwards."""
+    true_stderr = os.dup(STDERR)
+    reader, writer = os.pipe()
+    relay = Relay(reader, true_stderr, emit)
+    thread = threading.Thread(target=relay.run, name="logs-stderr", daemon=True)
+    thread.start()
+    os.dup2(writer, STDERR)
+    os.close(writer)
+    try:
+        with _python_writes_to(true_stderr):
+            yield
+    finally:
+        os.dup2(true_stderr, STDERR)  # closes the pipe, so the thread ends with what is in it
+        thread.join(1)
+        if not thread.is_alive():  # else a child process holds the pipe open: it is still read
+            os.close(reader)
+            os.close(true_stderr)
+
+
+class Relay:
+    """Reads the pipe: lines of gRPC to `emit`, everything else to the true stderr."""
+
+    def __init__(self, reader: int, true_stderr: int, emit: Callable[[Line], None]) -> None:
+        self._reader, self._true_stderr, self._emit = reader, true_stderr, emit
+        self._begun = b""  # a line of gRPC whose end has not come yet
+
+    def run(self) -> None:
+        """Go on until nobody can write any more."""
+        while data := os.read(self._reader, LONGEST):
+            self._split(self._begun + data)
+        self._pass_on(self._begun)
+
+    def _split(self, data: bytes) -> None:
+        *lines, rest = data.splitlines(keepends=True)
+        is_whole = rest.endswith(b"\n") or len(rest) >= LONGEST or rest[:1] not in LEVELS
+        self._begun = b"" if is_whole else rest
+        for line in [*lines, rest] if is_whole else lines:
+            self._take(line)
+
+    def _take(self, data: bytes) -> None:
+        found = ABSL.fullmatch(data.rstrip())
+        try:
+            self._log(found) if found else self._pass_on(data)
+        except Exception:  # were the pipe not read any more, gRPC would wait for ever
+            self._pass_on(data)
+
+    def _log(self, found: re.Match[bytes]) -> None:
+        line = now(LEVELS[found[1]], LOGGER, found[4].decode(errors="backslashreplace"))
+        line.fields = {
+            "log.origin.file.name": found[2].decode(),
+            "log.origin.file.line": int(found[3]),
+        }
+        self._emit(line)
+
+    def _pass_on(self, data: bytes) -> None:
+        with suppress(OSError):  # nobody reads it any more
+            while data:
+                data = data[os.write(self._true_stderr, data) :]
+
+
+@contextmanager
+def _python_writes_to(true_stderr: int) -> Iterator[None]:
+    before = sys.stderr
+    if before is sys.__stderr__:  # else somebody has taken its place, as pytest does
+        sys.stderr = os.fdopen(
+            true_stderr, "w", buffering=1, errors="backslashreplace", closefd=False
+        )
+    was_enabled = faulthandler.is_enabled()
+    faulthandler.enable(true_stderr)
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        faulthandler.disable()
+        if was_enabled:
+            faulthandler.enable(STDERR)

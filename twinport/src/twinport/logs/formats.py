@@ -1,0 +1,197 @@
+"""Formats of a line: JSON by the Elastic Common Schema, and aligned text for people."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from time import gmtime, strftime
+from typing import Any
+
+import orjson
+
+from ..redact import written
+from ..settings import Identity
+from .records import Line
+
+VERSION = "8.11.0"
+SECOND_NS = 10**9
+LABEL_KEY = str.maketrans({".": "_", "*": "_", "\\": "_"})
+
+
+def common(identity: Identity) -> bytes:
+    """Return the end of each line: the fields that are the same in every one of this process."""
+    fields = {
+        "ecs.version": VERSION,
+        "service.name": identity.name,
+        "service.version": identity.version,
+        "service.environment": identity.environment,
+        "service.node.name": identity.instance,
+        "event.dataset": f"{identity.name}.log",
+    }
+    return b"," + orjson.dumps(fields)[1:] + b"\n"
+
+
+class _Clock:
+    """Writes times; many lines fall into one second, which is written once."""
+
+    def __init__(self) -> None:
+        self._second = 0, "1970-01-01T00:00:00"
+
+    def stamp(self, at_ns: int) -> str:
+        """Return a time in nanoseconds since 1970 as RFC 3339 has it, to the microsecond."""
+        start_ns, second = self._second
+        since_ns = at_ns - start_ns
+        if not 0 <= since_ns < SECOND_NS:
+            since_ns = at_ns % SECOND_NS
+            second = strftime("%Y-%m-%dT%H:%M:%S", gmtime(at_ns // SECOND_NS))
+            self._second = at_ns - since_ns, second
+        return f"{second}.{str(10**6 + since_ns // 1000)[1:]}Z"  # cheaper than :06d
+
+
+stamp = _Clock().stamp
+
+
+def as_json(line: Line) -> bytes:
+    """Return the line as JSON with its end of line; made once."""
+    if line.json is None:
+        line.json = _encoded(_document(line))[:-1] + line.common
+    return line.json
+
+
+def quoted(text: str | None) -> str:
+    """Return a text as JSON has it."""
+    try:
+        return orjson.dumps(text).decode()
+    except TypeError:
+        return orjson.dumps(_plain(text)).decode()
+
+
+def _document(line: Line) -> dict[str, Any]:
+    document = {
+        "@timestamp": stamp(int(line.at * 1e9)),
+        "log.level": line.level.lower(),
+        "message": line.message,
+        "log.logger": line.logger,
+        **line.fields,
+    }
+    if line.labels:
+        document["labels"] = {str(k).translate(LABEL_KEY): v for k, v in line.labels.items()}
+    if line.stack:
+        document["error.stack_trace"] = line.stack
+    return document
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document, written)
+    except TypeError:  # what JSON cannot hold: lone surrogates, integers of more than 64 bits
+        return orjson.dumps(_plain(document), written)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    return written(value).encode("utf-8", "backslashreplace").decode()
+
+
+RESET, DIM, BOLD, RED = "\033[0m", "\033[2m", "\033[1m", "\033[31m"
+GREEN, YELLOW, BLUE, MAGENTA, CYAN = ("\033[32m", "\033[33m", "\033[34m", "\033[35m", "\033[36m")
+COLOURS: Mapping[str, str] = {  # loguru's own
+    "TRACE": CYAN + BOLD,
+    "DEBUG": BLUE + BOLD,
+    "INFO": BOLD,
+    "SUCCESS": GREEN + BOLD,
+    "WARNING": YELLOW + BOLD,
+    "ERROR": RED + BOLD,
+    "CRITICAL": "\033[41m" + BOLD,
+}
+LOGGER_WIDTH = 24
+# Control characters in a message could repaint the terminal, a line's end in it forge a line.
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+FRAME = re.compile(r'^(\s*)File "(.+?)", line (\d+), in (.+)$', re.MULTILINE)
+RAISED = re.compile(
+    r"^([\s|+]*)([\w.]+(?:Error|Exception|Group|Exit|Interrupt|Warning)\b)", re.MULTILINE
+)
+
+
+def plain(line: Line) -> bytes:
+    """Return the line as UTF-8 text with its end of line; made once."""
+    line.text = line.text or _text_encoded(_text_plain(line))
+    return line.text
+
+
+def coloured(line: Line) -> bytes:
+    """Return the same for a terminal; made once."""
+    line.coloured = line.coloured or _text_encoded(_coloured(line))
+    return line.coloured
+
+
+def _text_encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _text_plain(line: Line) -> str:
+    head = f"{_time(line)} {line.level:<8} {_short(line.logger):<{LOGGER_WIDTH}} {_message(line)}"
+    more = "".join(f"  {key}={value}" for key, value in _details(line).items())
+    return f"{head}{more}\n{_indented(line)}"
+
+
+def _coloured(line: Line) -> str:
+    level = COLOURS.get(line.level, BOLD)
+    head = f"{GREEN}{_time(line)}{RESET} {level}{line.level:<8}{RESET}"
+    name = f"{CYAN}{_short(line.logger):<{LOGGER_WIDTH}}{RESET}"
+    more = "".join(f"  {DIM}{key}={RESET}{value}" for key, value in _details(line).items())
+    return f"{head} {name} {level}{_message(line)}{RESET}{more}\n{_painted(line)}"
+
+
+def _time(line: Line) -> str:
+    return datetime.fromtimestamp(line.at).isoformat(" ", "milliseconds")  # the clock of people
+
+
+def _short(logger: str) -> str:
+    return logger if len(logger) <= LOGGER_WIDTH else f"…{logger[1 - LOGGER_WIDTH :]}"
+
+
+def _message(line: Line) -> str:
+    return _visible(line.message).replace("\n", "\n    ")
+
+
+def _visible(text: str) -> str:
+    return text if text.isprintable() else text.translate(CONTROL)
+
+
+def _details(line: Line) -> Mapping[str, str]:
+    labels = {
+        _visible(str(key)): _visible(str(value)) for key, value in (line.labels or {}).items()
+    }
+    duration_ns, trace_id = line.fields.get("event.duration"), line.fields.get("trace.id")
+    took = {} if duration_ns is None else {"took": f"{duration_ns / 1e6:.1f}ms"}
+    return {**labels, **took, **({"trace.id": trace_id} if trace_id else {})}
+
+
+def _indented(line: Line) -> str:
+    short = _libraries(line.package).sub(_counted, line.stack)
+    return re.sub("^(?=.)", "    ", _visible(short), flags=re.MULTILINE)
+
+
+@cache
+def _libraries(package: str) -> re.Pattern[str]:
+    """Return what finds three frames or more between two places of interest, or before the last.
+
+    A service may be installed beside its libraries; `package` is its own.
+    """
+    of_others = f"site-packages/(?!{re.escape(package)}/)"
+    installed = rf"/(?:{of_others}|lib/python3\.\d+/(?!site-packages/))"
+    return re.compile(
+        rf'(?:^  File ".*{installed}.*\n(?:^    .*\n)*){{3,}}(?=  File ")', re.MULTILINE
+    )
+
+
+def _counted(frames: re.Match[str]) -> str:
+    count = len(re.findall('^  File "', frames[0], re.MULTILINE))
+    return f"  … {count} frames of libraries\n"
+
+
+def _painted(line: Line) -> str:
+    where = rf'\1File "{GREEN}\2{RESET}", line {YELLOW}\3{RESET}, in {MAGENTA}\4{RESET}'
+    return RAISED.sub(rf"\1{RED}{BOLD}\2{RESET}", FRAME.sub(where, _indented(line)))

@@ -1,0 +1,150 @@
+"""Middleware: CORS, gzip, exception handling, HEAD and OPTIONS on every route."""
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from contextlib import AsyncExitStack
+from http.client import METHOD_NOT_ALLOWED, NO_CONTENT
+from typing import Any
+
+from fastapi import Response
+from fastapi.routing import iter_route_contexts
+from starlette._exception_handler import wrap_app_handling_exceptions
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.requests import Request
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..calls.edge import REQUEST_ID, TRACE_ID
+from ..faults import refusal
+from .edge import Dressing
+from .settings import HttpCors, HttpGzip, HttpSettings
+from .streams import LINES
+
+READABLE = (TRACE_ID, REQUEST_ID, "retry-after")  # else a script in a browser does not see them
+AS_THEY_ARE = (*DEFAULT_EXCLUDED_CONTENT_TYPES, LINES)  # events and lines go out at once
+
+
+def dressing(settings: HttpSettings) -> Dressing:
+    """Return what puts the middleware of `settings` around an application; if unset, nothing."""
+
+    def dressed(app: ASGIApp) -> ASGIApp:
+        zipped = app if settings.gzip is None else _zipped(app, settings.gzip)
+        return zipped if settings.cors is None else _shared(zipped, settings.cors)
+
+    return dressed
+
+
+def _zipped(app: ASGIApp, gzip: HttpGzip) -> ASGIApp:
+    return GZipMiddleware(app, gzip.min_size, gzip.level, exclude_content_types=AS_THEY_ARE)
+
+
+def _shared(app: ASGIApp, cors: HttpCors) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=cors.origins,
+        allow_origin_regex=cors.origin_pattern or None,
+        allow_methods=cors.methods,
+        allow_headers=cors.headers,
+        allow_credentials=cors.credentials,
+        expose_headers=(*READABLE, *cors.exposed),
+        max_age=int(cors.max_age.total_seconds()),
+    )
+
+
+class Innermost(ExceptionMiddleware):
+    """Handles what leaves the routes; each route handles what its own function raises.
+
+    It also closes the files of a form, as FastAPI's AsyncExitStackMiddleware does.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["starlette.exception_handlers"] = (self._exception_handlers, self._status_handlers)
+        files = scope["fastapi_middleware_astack"] = _Files()
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:  # handled, or raised again, as if it had come from within
+            handling = wrap_app_handling_exceptions(_raising(error), Request(scope, receive))
+            await handling(scope, receive, send)
+        finally:
+            if files.are_there:
+                await files.aclose()
+
+
+class _Files(AsyncExitStack):
+    """Where FastAPI leaves what closes the files of a form; most requests have none."""
+
+    are_there = False
+
+    def push_async_callback(self, *args: Any, **kwargs: Any) -> Any:
+        self.are_there = True
+        return super().push_async_callback(*args, **kwargs)
+
+
+def _raising(error: Exception) -> ASGIApp:
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    return app
+
+
+NO_BODY: Message = {"type": "http.response.body", "body": b""}
+
+
+def heads_as_gets(app: ASGIApp) -> ASGIApp:
+    """Return `app`, which answers a HEAD with the head of what it answers a GET."""
+
+    def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope.get("method") != "HEAD":
+            return app(scope, receive, send)
+        return _Head(send).of(app, scope, receive)
+
+    return answer
+
+
+class _Head:
+    """Sends on the head of an answer; a body that has no known end is not waited for."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._work: asyncio.Future[None] | None = None
+
+    async def of(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+        asked = {**scope, "method": "GET"}
+        work = self._work = asyncio.ensure_future(app(asked, receive, self._sent))
+        try:
+            await asyncio.wait([work])
+        finally:
+            work.cancel()
+            scope.update(asked, method="HEAD")  # the route, for those who look at it later
+        if not work.cancelled():
+            work.result()
+            await self._send(NO_BODY)
+
+    async def _sent(self, message: Message) -> None:
+        if message["type"] != "http.response.start":
+            return
+        await self._send(message)
+        is_stream = all(name != b"content-length" for name, _ in message.get("headers", ()))
+        if is_stream and self._work is not None:
+            self._work.cancel()
+            await self._send(NO_BODY)
+
+
+async def answer_other_method(request: Request, error: Exception) -> Response:
+    """Answer OPTIONS with what the path takes, and what it does not take with a 405."""
+    allow = {"allow": ", ".join(sorted(set(_allowed(request))))}
+    if request.method == "OPTIONS":
+        return Response(status_code=NO_CONTENT, headers=allow)
+    detail = error.detail if isinstance(error, HTTPException) else None
+    return refusal(HTTPException(METHOD_NOT_ALLOWED, detail, allow))
+
+
+def _allowed(request: Request) -> Iterator[str]:
+    yield "OPTIONS"
+    for route in iter_route_contexts(request.app.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            yield from route.methods or ()
+            yield from ("HEAD",) if "GET" in (route.methods or ()) else ()

@@ -1,0 +1,121 @@
+"""HTTP/1.1 with bounds."""
+
+import re
+from collections.abc import Coroutine
+from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE
+from typing import Any
+
+import h11
+from hypercorn.asyncio.worker_context import EventWrapper
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
+
+from ..connections import refused
+from .sending import LINGER_S
+from .stream import FencedStream
+
+NO_MORE = 2**31
+AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+PREFACE_BEGIN = b"PRI * HTTP/2.0\r\n\r\n"  # what h11 has read of it as a request (RFC 9113, 3.4)
+
+
+class NoMoreRequestsError(Exception):
+    """Ends the wait of a request that the client has sent ahead."""
+
+
+class Turn(EventWrapper):
+    """Tells a request that was sent ahead that it may be read, or that it never will be.
+
+    hypercorn's own event leaves it waiting when the answer before it is the last one: such a
+    connection never ends.
+    """
+
+    _is_over = False
+
+    async def wait(self) -> None:
+        """Return when the answer before is sent; raises NoMoreRequestsError."""
+        if not self._is_over:
+            await super().wait()
+        if self._is_over:
+            raise NoMoreRequestsError
+
+    async def end(self) -> None:
+        """Let nobody wait any more."""
+        self._is_over = True
+        await self.set()
+
+
+class FencedH1(H11Protocol):
+    """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.can_read = self._turn = Turn()
+
+    def handle(self, event: Event) -> Coroutine[Any, Any, None]:
+        """Take what the client has sent, or that it has left; raises NoMoreRequestsError."""
+        return self._leave(event) if isinstance(event, Closed) else super().handle(event)
+
+    @property
+    def patience_s(self) -> float:
+        """How long who is in the middle of a request, or of what is none, may send on."""
+        return LINGER_S if self.connection.their_state in {h11.SEND_BODY, h11.ERROR} else 0.0
+
+    def retire(self) -> bool:
+        """Let the next answer be the last one; return whether one is under way."""
+        self.keep_alive_requests = NO_MORE  # hypercorn adds "connection: close" from here on
+        return self.stream is not None
+
+    def check(self, now: float) -> None:
+        """Nothing waits here that the connection does not know of."""
+
+    async def _send_error_response(self, status_code: int) -> None:
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        headers += refused(status_code, self.client) + self.config.response_headers("h11")
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.EndOfMessage())
+
+    async def _leave(self, closed: Event) -> None:
+        await self._turn.end()
+        await super().handle(closed)
+
+    async def _maybe_recycle(self) -> None:
+        await super()._maybe_recycle()
+        if self.connection.our_state is not h11.IDLE:
+            await self._turn.end()
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.method == b"PRI" and event.target == b"*" and event.http_version == b"2.0":
+            raise H2ProtocolAssumedError(PREFACE_BEGIN + self.connection.trailing_data[0])
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers = list(request.headers)
+        size = sum(len(name) + len(value) for name, value in headers) + len(request.target)
+        if size > self.config.h11_max_incomplete_size:  # h11 itself counts an incomplete head only
+            await self._send_error_response(REQUEST_HEADER_FIELDS_TOO_LARGE)
+            await self.send(Closed())
+            return
+        self.stream = FencedStream(self, STREAM_ID)
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=headers,
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=_path(request.target),
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
+
+
+def _path(target: bytes) -> bytes:
+    """Return path and query, also of what is written as for a proxy (RFC 9112, 3.2.2)."""
+    if target.startswith(b"/"):
+        return target
+    authority = AUTHORITY.match(target)
+    if authority is None:
+        return target
+    path = target[authority.end() :]
+    return path if path.startswith(b"/") else b"/" + path

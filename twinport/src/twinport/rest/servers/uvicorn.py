@@ -1,0 +1,278 @@
+"""Serves an application with uvicorn: HTTP/1.1 by httptools, within bounds."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable
+from email.utils import formatdate
+from functools import partial
+from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
+from itertools import chain
+from math import ceil
+from typing import Any, cast
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from ...tls import HttpTlsSettings
+from ..settings import HttpLimits
+from .connections import HANDLER, NEVER, Connections, Listening, Progress, age_s, refused
+
+Sent = Awaitable[None]  # once: to write it where a function is made costs each request
+
+
+def start(app: ASGIApp, cycle: RequestResponseCycle, connections: Connections) -> None:
+    """Run `app` for one request, among the handlers of `connections`."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        def respond(message: Message) -> Sent:
+            if cycle.more_body:
+                cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
+            return _give_up(handler) if cycle.disconnected else send(message)
+
+        scope[HANDLER] = handler
+        try:
+            await app(scope, receive, respond)
+        except asyncio.CancelledError:
+            await _break_off(cycle, send)
+        finally:
+            connections.release(handler)
+
+    handler = asyncio.get_running_loop().create_task(cycle.run_asgi(cast(Any, answer)))
+    connections.adopt(handler)
+
+
+async def _give_up(handler: asyncio.Task[None]) -> None:
+    """End a handler that still answers, although its client has gone."""
+    handler.cancel()
+    await asyncio.sleep(0)
+
+
+async def _break_off(cycle: RequestResponseCycle, send: Send) -> None:
+    """Say goodbye to a client whose handler has been cut."""
+    if cycle.response_started or cycle.disconnected:
+        cycle.transport.abort()
+        await asyncio.sleep(0)
+        return
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
+
+
+class HeadTooLargeError(Exception):
+    """Ends the parsing of a request."""
+
+
+class Refusal(asyncio.Protocol):
+    """Closes a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One client: how much it may send, and how long it may take."""
+
+    def __init__(self, connections: Connections, config: Config, state: ServerState) -> None:
+        super().__init__(config, state, {})
+        limits, now = connections.limits, self.loop.time()
+        self._connections, self._limit = connections, limits.header_size
+        self._header_s = limits.header_time.total_seconds()
+        self._idle_s = limits.idle_time.total_seconds()
+        self._due = now + self._header_s  # when it is closed, unless a request comes
+        self._old_at = now + age_s(limits)
+        self._old = self._discarding = self._may_be_large = False
+        self._head_bytes = 0
+        self._under_way: RequestResponseCycle | None = None
+        self._progress = Progress(limits.send_time.total_seconds())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Look after a client."""
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._connections.join(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        self._connections.leave(self)
+        self._disconnect()
+        super().connection_lost(exc)
+
+    def retire(self) -> None:
+        """Take no more requests; close as soon as those under way are answered."""
+        self.shutdown()
+
+    def abort(self) -> None:
+        """Drop the connection with all that is under way."""
+        self.transport.abort()
+
+    def check(self, now: float) -> None:
+        """Do what is due."""
+        waiting = self.transport.get_write_buffer_size()
+        if self._progress.stalled(now, -waiting, waiting=waiting > 0):
+            self.transport.abort()
+        elif now >= self._due:
+            self.transport.close()
+        elif now >= self._old_at:
+            self._old = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sends; a head has its time and its size."""
+        if self._discarding:
+            return
+        if self._due < NEVER:
+            self._due = min(self._due, self.loop.time() + self._header_s)
+        self._head_bytes += len(data)
+        self._may_be_large = self._head_bytes > self._limit  # also what holds several heads
+        super().data_received(data)
+        if self._head_bytes > self._limit:
+            self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Begin a request; raises HeadTooLargeError."""
+        if self._may_be_large and self._head_size() > self._limit:
+            self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
+            raise HeadTooLargeError
+        super().on_headers_complete()
+        self._due, self._head_bytes = NEVER, 0
+        if self._old:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; what comes without one are trailers, as large as they like."""
+        super().on_body(body)
+        self._head_bytes = 0
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless the client is still in the midst of this one."""
+        last, unread = not self.pipeline, self.cycle.more_body
+        super().on_response_complete()
+        if last:
+            self._due, self._head_bytes = self.loop.time() + self._idle_s, 0
+        if last and unread:
+            self._discard()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, unless it has been answered."""
+        self._refuse(BAD_REQUEST)
+
+    def _head_size(self) -> int:
+        """Count the head alone: what has come may hold a part of the body, or the next request."""
+        return sum(map(len, chain.from_iterable(self.headers))) + len(self.url)
+
+    def _refuse(self, status: int) -> None:
+        if self._discarding or self.transport.is_closing():
+            return
+        if self._gives_up_answer():
+            self.transport.abort()
+            return
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        headers += refused(status, self.client) + self.server_state.default_headers
+        fields = b"".join(b"%b: %b\r\n" % field for field in headers)
+        self.transport.write(STATUS_LINE[status] + fields + b"\r\n")
+        self._discard()
+
+    def _gives_up_answer(self) -> bool:
+        """End a call under way as if its client had gone; return whether its answer has begun."""
+        cycle = self._disconnect()
+        return cycle is not None and cycle.response_started
+
+    def _discard(self) -> None:
+        """Send no more, but let the client finish: closing at once would destroy the answer."""
+        self._discarding = True
+        self.loop.call_later(LINGER_S, self.transport.close)
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def _disconnect(self) -> RequestResponseCycle | None:
+        """Tell the call under way, if any, that its client has gone; uvicorn tells the last one."""
+        cycle = self._under_way
+        if cycle is None or cycle.response_complete:
+            return None
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return cycle
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle
+        start(app, cycle, self._connections)
+
+
+PROTOCOLS = ["http/1.1"]
+DATE_S = 1.0
+
+
+class UvicornServer:
+    """Accepts on a listening socket from `start` to `stop`.
+
+    uvicorn's own server would leave the process when it cannot start, look for its end every 0.1 s,
+    and leave connections behind when the grace is over.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        app: ASGIApp,
+        bound: socket.socket,
+        limits: HttpLimits,
+        tls: HttpTlsSettings | None = None,
+    ) -> None:
+        self.name = name
+        self._listening = Listening(name, bound, limits, tls, PROTOCOLS)
+        self._config, self._state = _config(app, limits), ServerState()
+        self._connections = Connections(limits)
+
+    async def start(self) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        self._tell_date()
+        await self._listening.start(partial(loop.create_server, self._protocol))
+        self._watch = asyncio.create_task(self._connections.watch())
+
+    async def stop(self, grace: float) -> None:
+        """Take no more work, let calls finish for `grace` seconds, then cut them."""
+        self._listening.close()
+        await self._connections.end(grace)
+        self._watch.cancel()
+        self._clock.cancel()
+
+    async def wait(self) -> None:
+        """Return when serving has ended; raises what ended it."""
+        await asyncio.wait([self._watch])
+        if not self._watch.cancelled():
+            self._watch.result()
+
+    def _protocol(self) -> asyncio.Protocol:
+        if self._connections.full:
+            return Refusal()
+        return BoundedProtocol(self._connections, self._config, self._state)
+
+    def _tell_date(self) -> None:
+        """Renew the date that every answer carries (RFC 9110, 6.6.1)."""
+        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        self._clock = asyncio.get_running_loop().call_later(DATE_S, self._tell_date)
+
+
+def _config(app: ASGIApp, limits: HttpLimits) -> Config:
+    config = Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=ceil(limits.idle_time.total_seconds()),
+    )
+    config.load()
+    return config

@@ -1,0 +1,117 @@
+"""Streams over REST: newline-delimited JSON and server-sent events, with their OpenAPI."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any, Self, TypeVar
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from fastapi.sse import ServerSentEvent
+from pydantic import TypeAdapter
+from starlette.types import Receive, Scope, Send
+
+from ..errors import ResourceExhaustedError, ServiceError
+from ..faults import problem
+from ..validation import parsed, written
+
+LINES = "application/jsonl"
+EVENTS = "text/event-stream"
+
+
+def of_lines(kind: type[Any]) -> dict[str, Any]:
+    """Return the content of a body that has a `kind` on each line (application/jsonl).
+
+    For a route's `responses={200: of_lines(Quote)}`, or below `requestBody` in `openapi_extra`.
+    """
+    return {"content": {LINES: {"schema": TypeAdapter(kind).json_schema()}}}
+
+
+def of_events(kind: type[Any], token: Any) -> dict[str, Any]:
+    """Return the content of server-sent events with a `kind` as data and a `token` as id.
+
+    For a route's `responses={200: of_events(Order, Token)}` (WHATWG HTML, 9.2).
+    """
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": TypeAdapter(kind).json_schema(),
+    }
+    fields = {"id": TypeAdapter(token).json_schema(), "data": data}
+    return {"content": {EVENTS: {"schema": {"type": "object", "properties": fields}}}}
+
+
+T = TypeVar("T")
+
+LINE_BYTES = 64 * 1024
+
+
+async def lines(request: Request, kind: type[T]) -> AsyncIterator[T]:
+    """Yield a `kind` for each line of the body, empty ones left out.
+
+    Raises InvalidArgumentError, which counts the lines from 0, and ResourceExhaustedError.
+    """
+    number = 0
+    async for line in _split(request.stream()):
+        if line.strip():
+            yield parsed(kind, line, number)
+            number += 1
+
+
+class LinesResponse(StreamingResponse):
+    """Sends dataclasses, a line for each; an error in the midst becomes a problem, the last line.
+
+    It leaves the request to its reader: a StreamingResponse would swallow the rest of it while it
+    waits for the caller to hang up, which the reader notices as well.
+    """
+
+    media_type = LINES
+
+    def __init__(self, items: AsyncIterable[object], status_code: int = 200) -> None:
+        super().__init__(_lines_of(items), status_code)  # FastAPI reads the default for its pages
+
+    @classmethod
+    async def of(cls, items: AsyncIterator[object]) -> Self:
+        """Wait for the first item, as what is wrong with it can still be the whole answer."""
+        first = await anext(items, None)
+        return cls(_chained(first, items))
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        await self.stream_response(send)
+
+
+async def _lines_of(items: AsyncIterable[object]) -> AsyncIterator[bytes]:
+    try:
+        async for item in items:
+            yield written(item) + b"\n"
+    except ServiceError as error:
+        yield bytes(problem(error).body) + b"\n"
+
+
+async def _chained(first: T | None, rest: AsyncIterator[T]) -> AsyncIterator[T]:
+    if first is not None:
+        yield first
+    async for item in rest:
+        yield item
+
+
+async def _split(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    begun = b""  # a line whose end has not arrived
+    async for chunk in chunks:
+        *ended, begun = (begun + chunk).split(b"\n")
+        if len(begun) > LINE_BYTES:
+            raise ResourceExhaustedError(f"a line is longer than {LINE_BYTES} bytes")
+        for line in ended:
+            yield line
+    yield begun
+
+
+PROBLEM = "problem"  # the name of the event that an error in the midst becomes
+
+
+async def events(items: AsyncIterable[tuple[object | None, str]]) -> AsyncIterator[ServerSentEvent]:
+    """Yield an event for each dataclass and its id; None makes one that has only the id."""
+    try:
+        async for content, token in items:
+            data = None if content is None else written(content).decode()
+            yield ServerSentEvent(id=token, raw_data=data)
+    except ServiceError as error:
+        yield ServerSentEvent(event=PROBLEM, raw_data=bytes(problem(error).body).decode())

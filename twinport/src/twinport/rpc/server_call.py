@@ -1,0 +1,269 @@
+"""One gRPC call on the server, of any of the four kinds, from its first byte to its status."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, TypeAlias
+from urllib.parse import unquote
+
+import grpc
+
+from ..calls.call import Call, current
+from ..calls.edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
+from ..calls.limits import EARLY_S
+from ..errors import DeadlineExceededError, InternalError, InvalidArgumentError, ServiceError
+from ..faults import BINARY_STATUS, details, public, without_secrets
+
+LEFT = grpc.aio.InternalError  # what sending raises then, if it is not cancelled before
+LOGGER = logging.getLogger("grpc._cython.cygrpc")
+
+
+def hear_less() -> None:
+    """Log at DEBUG what grpc logs as an error, with its stack, of each client that leaves so."""
+    LOGGER.addFilter(_as_no_news)  # twice is once
+
+
+def _as_no_news(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], LEFT):
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return True
+
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for type checkers only
+
+OK = "OK"
+NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
+
+
+class RpcGuard(Protocol):
+    """Says who may call."""
+
+    async def admit(self, call: Call, context: Context) -> None:
+        """Let a call in; raises ServiceError."""
+
+    async def admit_reader(self, context: Context) -> None:
+        """Let in who wants to read what the services are, or abort."""
+
+
+@dataclass(frozen=True, slots=True)
+class RpcParts:
+    """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us."""
+
+    edge: Edge
+    span: Callable[[Call], AbstractContextManager[object]]
+    domain: str
+    guard: RpcGuard | None = None
+
+
+class Conversation:
+    """Opens a call on the way in; on the way out gives it its status and tells the observers.
+
+    The task that it is made in is cancelled when a unary call has had its time.
+    """
+
+    def __init__(
+        self,
+        parts: RpcParts,
+        method: str,
+        context: Context,
+        is_stream: bool,
+    ) -> None:
+        self._parts, self._context, self._is_stream = parts, context, is_stream
+        metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+        self.call = parts.edge.open("grpc", metadata)
+        self.call.method = method
+        self.call.peer = _address(context.peer())
+        self.call.user_agent = metadata.get("user-agent")
+        self._span: AbstractContextManager[object] | None = None
+        self._task = asyncio.current_task()
+        self._late = False
+
+    async def __aenter__(self) -> Call:
+        call = self.call
+        current.set(call)
+        try:
+            self._begin(call)
+            if self._parts.guard is not None:
+                await self._parts.guard.admit(call, self._context)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return call
+
+    def wake(self) -> None:
+        """End the call, as it is late."""
+        self._late = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self, call: Call) -> None:
+        self._context.set_trailing_metadata(self._ids())
+        left, edge = self._context.time_remaining(), self._parts.edge
+        if not self._is_stream:
+            left = edge.timeout if left is None else min(left, edge.timeout)
+        if left is not None:
+            call.deadline = asyncio.get_running_loop().time() + left
+        if call.sampled:
+            self._span = self._parts.span(call)
+            self._span.__enter__()
+        if self._is_stream:
+            edge.gate.admit_stream(call)
+        else:
+            edge.gate.admit(call)
+            edge.alarm.set(self, call.deadline)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        call = self.call
+        self._parts.edge.alarm.unset(self)
+        seen = self._outcome(error)
+        try:
+            if self._span is not None:
+                self._span.__exit__(None, None, None)
+        finally:
+            self._parts.edge.close(call)
+            current.set(None)  # not reset: whom nobody reads on, another task closes
+        if seen is not None:
+            await self._refuse(seen)
+
+    def _outcome(self, error: BaseException | None) -> ServiceError | None:
+        """Name the end of the call; return the error to answer, None where there is none."""
+        call = self.call
+        if self._late and self._task is not None and self._task.uncancel() == 0:
+            error = DeadlineExceededError("not answered in time")
+        if error is None or isinstance(error, grpc.aio.AbortError):
+            call.code = _name(self._context.code())
+            return None
+        if is_cut(error) or isinstance(error, LEFT):
+            call.code = "DEADLINE_EXCEEDED" if self._is_late() else "CANCELLED"
+            return None
+        seen = public(error)
+        call.code = seen.code
+        if isinstance(seen, InternalError):
+            note_failure(call, error)
+        return seen
+
+    def _is_late(self) -> bool:
+        until = self.call.deadline
+        return until is not None and asyncio.get_running_loop().time() >= until - EARLY_S
+
+    async def _refuse(self, error: ServiceError) -> None:
+        status = grpc.StatusCode[error.code]
+        rich = details(error, self.call, self._parts.domain)
+        detail, _ = without_secrets(error)
+        await self._context.abort(status, detail, (*self._ids(), (BINARY_STATUS, rich)))
+
+    def _ids(self) -> tuple[tuple[str, str], ...]:
+        return (TRACE_ID, self.call.trace_id), (REQUEST_ID, self.call.request_id)
+
+
+@lru_cache(maxsize=1024)  # there are fewer connections than calls
+def _address(peer: str) -> str:
+    """Return host and port of what grpc calls a peer, such as ipv6:%5B::1%5D:50051."""
+    return unquote(peer.partition(":")[2])
+
+
+def _name(code: object) -> str:
+    """Return the name of what grpc holds as a number, a StatusCode or, for OK, nothing."""
+    if not code:
+        return OK
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return NAMES.get(code, "UNKNOWN") if isinstance(code, int) else OK
+
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Decode = Callable[[Any], Any]
+Encode = Callable[[Any], bytes]
+
+MOMENT_S = 0.005  # ten times what grpc takes, seldom more, between two of its events
+
+
+class Method(NamedTuple):
+    """A method as its servicer wrote it; `name` is `package.Service/Method`."""
+
+    name: str
+    behaviour: Callable[[Any, Context], Any]
+    decode: Decode
+    encode: Encode
+
+
+def wrapped(name: str, handler: Handler, parts: RpcParts) -> Handler:
+    """Return `handler` observed and bounded.
+
+    A single message is decoded and encoded here, so that bytes that are no message are the
+    caller's mistake; the messages of a stream by grpc, whose iterator and context hand them over.
+    """
+    streams = (handler.request_streaming, handler.response_streaming)
+    kind = "_".join("stream" if streaming else "unary" for streaming in streams)
+    decode, encode = _counted(handler.request_deserializer, handler.response_serializer)
+    reads, writes = handler.request_streaming, handler.response_streaming
+    method = Method(name, getattr(handler, kind), _unbroken if reads else decode, encode)
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    rewrapped: Handler = make(
+        _answering(method, parts, is_stream=any(streams), writes=writes),
+        decode if reads else None,
+        encode if writes else None,
+    )
+    return rewrapped
+
+
+def _answering(
+    method: Method, parts: RpcParts, *, is_stream: bool, writes: bool
+) -> Callable[[Any, Context], Any]:
+    name, behaviour, decode, encode = method
+
+    async def answer_once(request: Any, context: Context) -> bytes:
+        conversation = Conversation(parts, name, context, is_stream)
+        async with conversation:
+            return encode(await behaviour(decode(request), context))
+
+    async def answer_often(request: Any, context: Context) -> AsyncIterator[Any]:
+        async with Conversation(parts, name, context, is_stream):
+            async for reply in behaviour(decode(request), context):
+                yield reply
+
+    async def answer_by_writing(request: Any, context: Context) -> None:
+        async with Conversation(parts, name, context, is_stream):
+            await behaviour(decode(request), context)
+
+    if not writes:
+        return answer_once
+    return answer_by_writing if inspect.iscoroutinefunction(behaviour) else answer_often
+
+
+async def _unbroken(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield the requests; those that the caller has broken off must not look complete.
+
+    grpc ends them in the same way, also when the deadline passes, and cancels a moment later.
+    """
+    async for request in requests:
+        yield request
+    await asyncio.sleep(MOMENT_S)
+
+
+def _counted(decode: Decode | None, encode: Encode | None) -> tuple[Decode, Encode]:
+    def decoded(received: bytes) -> Any:
+        if call := current.get():
+            call.received_bytes += len(received)
+        try:
+            return decode(received) if decode else received
+        except Exception as error:  # protobuf's DecodeError, or what another format raises
+            raise InvalidArgumentError("the bytes are no message of this method") from error
+
+    def encoded(reply: Any) -> bytes:
+        sent = encode(reply) if encode else reply
+        if call := current.get():
+            call.sent_bytes += len(sent)
+        return sent
+
+    return decoded, encoded

@@ -1,0 +1,89 @@
+"""Where spans go: our small wrapper around the exporters of OpenTelemetry."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from importlib import import_module
+from typing import Any
+
+import requests
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
+
+from .span_queue import UndeliveredError
+
+TIMEOUT_S = 2  # so that a backend which never answers cannot hold the exit
+CLASSES = {  # only the one that is chosen is imported
+    "zipkin": ("opentelemetry.exporter.zipkin.json", "ZipkinExporter"),
+    "otlp": ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "OTLPSpanExporter"),
+}
+NOT_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+class HttpExporting:
+    """Sends spans over HTTP and tells in a few words why it could not."""
+
+    def __init__(self, kind: str, endpoint: str) -> None:
+        self._session = _Watched()
+        self._exporter = _exporter(kind, endpoint, self._session)
+
+    def send(self, spans: Sequence[ReadableSpan]) -> None:
+        """Send `spans`; raises UndeliveredError."""
+        self._session.outcome, self._session.again = "cannot be encoded", False
+        try:
+            result = self._exporter.export(spans)
+        except requests.RequestException:
+            result = SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS:
+            raise UndeliveredError(self._session.outcome, again=self._session.again)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._exporter.shutdown()
+
+
+class _Watched(requests.Session):
+    """Remembers how the last request ended, and no cookie that came with the answer."""
+
+    outcome, again = "", False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.auth = _user_of_the_url  # else requests asks ~/.netrc, and what it says goes first
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        try:
+            answer = super().send(request, **kwargs)
+        except requests.RequestException as error:
+            self.outcome, self.again = _in_short(error), True
+            raise
+        status = answer.status_code
+        self.outcome = f"answered {status} {answer.reason}"
+        self.again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
+        return answer
+
+
+def _user_of_the_url(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    login = get_auth_from_url(request.url or "")
+    return HTTPBasicAuth(*login)(request) if any(login) else request
+
+
+def _exporter(kind: str, endpoint: str, session: requests.Session) -> SpanExporter:
+    module, name = CLASSES[kind]
+    logging.getLogger(module).setLevel(logging.CRITICAL)  # the report says it in one line
+    make = getattr(import_module(module), name)
+    exporter: SpanExporter = make(endpoint=endpoint, timeout=TIMEOUT_S, session=session)
+    return exporter
+
+
+def _in_short(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {TIMEOUT_S} s"
+    cause: BaseException | None = error
+    while cause is not None and not getattr(cause, "strerror", None):
+        cause = cause.__cause__ or cause.__context__
+    return getattr(cause, "strerror", None) or "no connection"
