@@ -38,7 +38,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -102,6 +102,9 @@ lint: .venv/.installed ## ruff, on what is not baked
 format: .venv/.installed ## lay out the code and sort its imports
 	$(BIN)/ruff check --select I --fix . twinport
 	$(BIN)/ruff format . twinport
+
+call-path: $(LIBRARY)/.generated ## the library's files that one call over REST and one over gRPC enter, in order
+	@cd twinport/tests && ../.venv/bin/python -m support.call_path
 
 docs: $(LIBRARY)/.generated ## twinport/docs/settings.md, from the descriptions of the settings
 	$(LIBRARY)/bin/python tools/settings_page.py > twinport/docs/settings.md

@@ -6,8 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from twinport.faults import problems
-from twinport.rest.streams import LinesResponse, events, lines, of_events, of_lines
+from twinport.rest import LinesResponse, events, lines, of_events, of_lines, problems
 
 from .domain import (
     Imported,
