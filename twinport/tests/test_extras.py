@@ -43,9 +43,10 @@ from twinport.rest.settings import HttpSettings
 http_server("http", None, None, HttpSettings(server={!r}))
 """
 TOKENS = """
-from twinport.auth.auth import method
+from twinport.auth.auth import auth_method
 from twinport.auth.settings import AuthSettings
-method(AuthSettings(mode="jwt", issuer="https://issuer.example", audience="a", keys="keys.pem"))
+issuer = "https://issuer.example"
+auth_method(AuthSettings(mode="jwt", issuer=issuer, audience="a", keys="keys.pem"))
 """
 
 

@@ -33,7 +33,7 @@ from twinport.clients.grpc_channel import options as channel_options
 from twinport.clients.settings import ClientKeepalive, ClientSettings, ClientTls
 from twinport.errors import InvalidArgumentError
 from twinport.lifecycle import LifecycleSettings
-from twinport.rpc.message_timeout import FEW
+from twinport.rpc.message_timeout import MAX_UNCUTTABLE
 from twinport.rpc.server import options
 from twinport.rpc.settings import GrpcKeepalive, GrpcSettings
 from twinport.service.ports import Ports
@@ -293,7 +293,7 @@ def begin_call(wire: H2Wire, path: str) -> int:
 async def test_a_call_whose_message_does_not_come_is_cut(opened, path: str, begun: bytes):
     async with opened(limits={"message_time": "300ms"}) as ports, H2Wire.open(ports.grpc) as wire:
         wire.begin()
-        for _ in range(FEW + 2):
+        for _ in range(MAX_UNCUTTABLE + 2):
             wire.body(begin_call(wire, path), begun)
         await wire.ends(2)
         async with channel(ports) as client:
@@ -311,7 +311,7 @@ async def test_a_call_whose_message_has_come_has_its_own_time(opened):
         plain = stub.WatchOrders(WATCH)
         await plain.read()
         wire.begin()
-        for _ in range(FEW):
+        for _ in range(MAX_UNCUTTABLE):
             begin_call(wire, f"{METHOD}/CreateOrder")
         cuttable = stub.WatchOrders(WATCH)
         await cuttable.read()
@@ -339,7 +339,7 @@ async def taken() -> None:
 async def begin_and_leave(ports: Ports) -> None:
     async with H2Wire.open(ports.grpc) as wire:
         wire.begin()
-        for _ in range(2 * FEW):
+        for _ in range(2 * MAX_UNCUTTABLE):
             wire.reset(begin_call(wire, f"{METHOD}/CreateOrder"))
 
 
@@ -353,7 +353,7 @@ async def test_who_has_left_makes_room_for_calls_without_a_message(opened):
 async def test_of_too_many_calls_without_a_message_the_oldest_is_cut(opened):
     async with opened(limits={"waiting": 10}) as ports, H2Wire.open(ports.grpc) as wire:
         wire.begin()
-        for _ in range(FEW):
+        for _ in range(MAX_UNCUTTABLE):
             begin_call(wire, f"{METHOD}/CreateOrder")
         await taken()
         oldest = begin_call(wire, f"{METHOD}/CreateOrder")

@@ -55,11 +55,6 @@ class Health:
         """Be not ready any more, for good."""
         self._say("stopping")
 
-    @property
-    def is_stopping(self) -> bool:
-        """Tell whether `drain` was called."""
-        return self._reason == "stopping"
-
     async def readiness(self) -> Readiness:
         """Run all checks at once, or return what they found a moment ago."""
         if self._asked is None or (self._asked.done() and time.monotonic() >= self._fresh_until):

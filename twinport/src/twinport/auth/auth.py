@@ -10,14 +10,14 @@ from loguru import logger
 from ..extras import part
 from ..rest.api import Api
 from . import rest_guard, rpc_guard
-from .permissions import Access, Authenticate, Guard, Needs
+from .permissions import Authenticate, Guard, Needs, PermissionTable
 from .rest_guard import add_security
 from .settings import AuthSettings
 
 MODULES = {"jwt": "tokens", "mtls": "certificates"}
 
 
-class Method(NamedTuple):
+class AuthMethod(NamedTuple):
     """Tells who calls, while `running`; readiness depends on `probe`, if there is one."""
 
     authenticate: Authenticate
@@ -25,12 +25,12 @@ class Method(NamedTuple):
     probe: Callable[[], Awaitable[None]] | None = None
 
 
-def method(settings: AuthSettings) -> Method | None:
+def auth_method(settings: AuthSettings) -> AuthMethod | None:
     """Return what the settings ask for; None if nobody is asked. Raises StartupError."""
     if settings.mode == "none":
         return None
     module = part(f".{MODULES[settings.mode]}", f'auth.mode = "{settings.mode}"', __package__)
-    chosen: Method = module.method(settings)
+    chosen: AuthMethod = module.auth_method(settings)
     return chosen
 
 
@@ -38,16 +38,11 @@ class Auth:
     """Who may call what; with `mode = "none"` it checks what app.py says, and no call."""
 
     def __init__(self, settings: AuthSettings) -> None:
-        self._settings, self._access = settings, Access()
-        self._method = method(settings)
+        self._settings, self._permissions = settings, PermissionTable()
+        self._method = auth_method(settings)
         guard = Guard(self._method.authenticate) if self._method else None
-        self.rest = rest_guard.RestGuard(guard, self._access, settings) if guard else None
-        self.rpc = rpc_guard.RpcGuard(guard, self._access, settings) if guard else None
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anybody is asked who they are."""
-        return self._method is not None
+        self.rest = rest_guard.RestGuard(guard, self._permissions, settings) if guard else None
+        self.rpc = rpc_guard.RpcGuard(guard, self._permissions, settings) if guard else None
 
     @property
     def probe(self) -> Callable[[], Awaitable[None]] | None:
@@ -56,7 +51,7 @@ class Auth:
 
     def allow(self, table: Mapping[str, Needs]) -> None:
         """Say what operations need; raises StartupError."""
-        self._access.allow(table)
+        self._permissions.allow(table)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -67,10 +62,12 @@ class Auth:
     def protect(self, api: Api, methods: Mapping[str, object]) -> None:
         """Guard all routes of `api`, now that each is there; raises StartupError."""
         both = list(rest_guard.operations(api)), list(rpc_guard.operations(methods))
-        self._access.check(*both)
+        self._permissions.check(*both)
         if self.rest is None:
             return
         routes = self.rest.protect(api)
         api.add_security = partial(add_security, routes=routes, settings=self._settings)
-        if closed := self._access.unsaid(name for operations in both for name, _ in operations):
+        if closed := self._permissions.undeclared(
+            name for operations in both for name, _ in operations
+        ):
             logger.warning("closed, as app.py does not say what they need: {}", ", ".join(closed))

@@ -10,23 +10,23 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ..errors import UnauthenticatedError
-from .auth import Method
+from .auth import AuthMethod
 from .permissions import Credentials, Principal
 from .settings import AuthSettings
 
 ANYONE = "*"
 
 
-class Identity(NamedTuple):
+class CertificateName(NamedTuple):
     """A name, and when it expires in seconds since 1970; the name is empty if there is none."""
 
     subject: str
     until: float
 
 
-def method(settings: AuthSettings) -> Method:
+def auth_method(settings: AuthSettings) -> AuthMethod:
     """Return how callers are known by their certificates."""
-    return Method(Certificates(settings.grants), nullcontext)
+    return AuthMethod(Certificates(settings.grants), nullcontext)
 
 
 class Certificates:
@@ -37,22 +37,22 @@ class Certificates:
 
     async def __call__(self, credentials: Credentials) -> Principal:
         """Return who calls; raises UnauthenticatedError."""
-        found = identity(credentials.certificate) if credentials.certificate else None
-        if not found or not found.subject or found.until < time.time():
+        name = identity(credentials.certificate) if credentials.certificate else None
+        if not name or not name.subject or name.until < time.time():
             raise UnauthenticatedError("a client certificate is needed", challenge="Certificate")
         nothing: frozenset[str] = frozenset()
-        own = self._grants.get(found.subject, nothing)
-        return Principal(found.subject, own | self._grants.get(ANYONE, nothing))
+        own = self._grants.get(name.subject, nothing)
+        return Principal(name.subject, own | self._grants.get(ANYONE, nothing))
 
 
 @lru_cache(maxsize=1024)
-def identity(certificate: bytes) -> Identity:
+def identity(certificate: bytes) -> CertificateName:
     """Return the first URI in it, such as SPIFFE's, else its first DNS name, else its CN."""
     is_pem = certificate.startswith(b"-----BEGIN")
     load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
     parsed = load(certificate)
     names = [*_alternative_names(parsed), *_common_names(parsed), ""]
-    return Identity(names[0], parsed.not_valid_after_utc.timestamp())
+    return CertificateName(names[0], parsed.not_valid_after_utc.timestamp())
 
 
 def _alternative_names(parsed: x509.Certificate) -> list[str]:

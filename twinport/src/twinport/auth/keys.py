@@ -23,6 +23,8 @@ FETCH_TIMEOUT_S = 5.0
 PEM = b"-----BEGIN "
 END = b"-----END PUBLIC KEY-----"
 
+COOLDOWN_S = 5.0  # between two loads, however many calls bring keys that nobody knows
+
 
 class Key(NamedTuple):
     """A public key, and what it may verify; without `kid` it may have signed any token."""
@@ -136,7 +138,6 @@ def _loaded(described: dict[str, Any], algorithms: Sequence[str]) -> Iterator[Ke
     yield Key(key.key_id, key.key, algorithms)
 
 
-COOLDOWN_S = 5.0  # between two loads, however many calls bring keys that nobody knows
 Load = Callable[[], Awaitable[Sequence[Key]]]
 
 

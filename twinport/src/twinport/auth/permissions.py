@@ -55,7 +55,7 @@ def bearer() -> SecretStr | None:
     return who.token if who else None
 
 
-class Access:
+class PermissionTable:
     """Knows an operation by its name: `GetOrder` is also the route function `get_order`."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Access:
                 problem = "two operations have that name" if most else "there is no such operation"
                 raise StartupError(f"app.py says what {name} needs, but {problem}")
 
-    def unsaid(self, names: Iterable[str]) -> list[str]:
+    def undeclared(self, names: Iterable[str]) -> list[str]:
         """Return those of `names` that are closed, because nobody has said what they need."""
         return sorted({name for name in names if self.of(name) is None})
 

@@ -12,7 +12,7 @@ from ..calls.call import current
 from ..faults import problems
 from ..rest.api import Api
 from ..rest.servers.connections import CLIENT_CERTIFICATE
-from .permissions import PUBLIC, Access, Credentials, Guard, Needs, needs
+from .permissions import PUBLIC, Credentials, Guard, Needs, PermissionTable, needs
 from .settings import AuthSettings
 
 AUTHORIZATION = b"authorization"
@@ -39,19 +39,22 @@ class RestGuard:
     until it knows the routes, there are none.
     """
 
-    def __init__(self, guard: Guard, access: Access, settings: AuthSettings) -> None:
-        self._guard, self._access = guard, access
-        self._readers = PUBLIC if settings.descriptions == "public" else needs()
+    def __init__(self, guard: Guard, permissions: PermissionTable, settings: AuthSettings) -> None:
+        self._guard, self._permissions = guard, permissions
+        self._description_needs = PUBLIC if settings.descriptions == "public" else needs()
         self._routes: Sequence[GuardedRoute] = ()
 
     def protect(self, api: Api) -> Sequence[GuardedRoute]:
         """Take every route of `api`, in the order in which the framework looks for one."""
         self._routes = [
             *(
-                GuardedRoute(route, self._access.of(route.name or ""))
+                GuardedRoute(route, self._permissions.of(route.name or ""))
                 for route in iter_route_contexts(api.operations)
             ),
-            *(GuardedRoute(route, self._readers) for route in iter_route_contexts(api.pages)),
+            *(
+                GuardedRoute(route, self._description_needs)
+                for route in iter_route_contexts(api.pages)
+            ),
         ]
         return self._routes
 
@@ -71,18 +74,18 @@ class RestGuard:
     async def _admit(self, scope: Scope) -> None:
         call = current.get()
         assert call is not None  # the edge is around us
-        match, wanted = self._found(scope)
-        await self._guard.admit(call, wanted, _credentials(scope))
+        match, needed = self._found(scope)
+        await self._guard.admit(call, needed, _credentials(scope))
         if match is Match.NONE:  # what the framework might find elsewhere, nobody has opened
             raise HTTPException(404)
 
     def _found(self, scope: Scope) -> tuple[Match, Needs | None]:
         """Return what the framework will find; only a known caller hears that it is nothing."""
         best = Match.NONE
-        for route, wanted in self._routes:
+        for route, needed in self._routes:
             match, _ = route.matches(scope)
             if match is Match.FULL:
-                return match, wanted
+                return match, needed
             best = match if match is Match.PARTIAL else best
         return best, needs()
 
@@ -112,15 +115,15 @@ def add_security(
     scheme = SCHEMES[settings.mode]
     document["components"]["securitySchemes"] = {scheme.name: scheme.description}
     refusals = {str(status): answer for status, answer in problems(401, 403).items()}
-    for route, wanted in routes:
+    for route, needed in routes:
         for operation in _operations(document, route):
-            operation.update(_security(scheme.name, wanted))
+            operation.update(_security(scheme.name, needed))
             operation["responses"] = refusals | operation["responses"]
 
 
-def _security(scheme: str, wanted: Needs | None) -> dict[str, Any]:
-    scopes = sorted(wanted.scopes) if wanted else []
-    return {"security": [] if wanted and wanted.public else [{scheme: scopes}]}
+def _security(scheme: str, needed: Needs | None) -> dict[str, Any]:
+    scopes = sorted(needed.scopes) if needed else []
+    return {"security": [] if needed and needed.public else [{scheme: scopes}]}
 
 
 def _operations(document: dict[str, Any], route: RouteContext) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import grpc
 from ..calls.call import Call
 from ..errors import ServiceError
 from ..rpc.server_call import Context
-from .permissions import Access, Credentials, Guard, Needs, needs
+from .permissions import Credentials, Guard, Needs, PermissionTable, needs
 from .settings import AuthSettings
 
 CERTIFICATE = "x509_pem_cert"  # grpc/grpc_security_constants.h
@@ -16,13 +16,13 @@ CERTIFICATE = "x509_pem_cert"  # grpc/grpc_security_constants.h
 class RpcGuard:
     """Asks `guard` about each call; who asks for an unknown method has to be known, too."""
 
-    def __init__(self, guard: Guard, access: Access, settings: AuthSettings) -> None:
-        self._guard, self._access = guard, access
+    def __init__(self, guard: Guard, permissions: PermissionTable, settings: AuthSettings) -> None:
+        self._guard, self._permissions = guard, permissions
         self._is_public = settings.descriptions == "public"
 
     async def admit(self, call: Call, context: Context) -> None:
         """Let a call in; raises UnauthenticatedError, PermissionDeniedError."""
-        await self._guard.admit(call, self._wanted(call.method), _credentials(context))
+        await self._guard.admit(call, self._needed(call.method), _credentials(context))
 
     async def admit_reader(self, context: Context) -> None:
         """Let in who wants to read the descriptions of all services, or abort."""
@@ -33,10 +33,10 @@ class RpcGuard:
         except ServiceError as error:
             await context.abort(grpc.StatusCode[error.code], str(error))
 
-    def _wanted(self, method: str) -> Needs | None:
+    def _needed(self, method: str) -> Needs | None:
         """Return what `package.Service/Method` needs; an unknown one has no name and no slash."""
         _, slash, name = method.rpartition("/")
-        return self._access.of(name) if slash else needs()
+        return self._permissions.of(name) if slash else needs()
 
 
 def operations(methods: Mapping[str, object]) -> list[tuple[str, object]]:

@@ -9,7 +9,7 @@ from loguru import logger
 from pydantic import SecretStr
 
 from ..errors import UnauthenticatedError
-from .auth import Method
+from .auth import AuthMethod
 from .keys import KeyFile, KeyRing, KeyUrl
 from .permissions import Credentials, Principal
 from .settings import AuthSettings
@@ -18,7 +18,7 @@ INVALID = 'Bearer error="invalid_token"'  # RFC 6750, 3.1
 REQUIRED = ["exp", "iss", "aud", "sub"]
 
 
-def method(settings: AuthSettings) -> Method:
+def auth_method(settings: AuthSettings) -> AuthMethod:
     """Return how callers are known by their tokens, which needs the issuer's keys."""
     source = KeyUrl(settings) if settings.keys_are_remote else KeyFile(settings)
     keys = KeyRing(source, settings.refresh)
@@ -28,7 +28,7 @@ def method(settings: AuthSettings) -> Method:
         async with source.opened(), keys.running():
             yield
 
-    return Method(Tokens(settings, keys), running, keys.probe)
+    return AuthMethod(Tokens(settings, keys), running, keys.probe)
 
 
 class Tokens:

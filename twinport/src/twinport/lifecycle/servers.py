@@ -14,6 +14,8 @@ from .stop import Stop
 
 BACKLOG = 1024
 
+INTERNET = (socket.AF_INET, socket.AF_INET6)
+
 
 class Server(Protocol):
     """Something that takes calls; `name` is its section of the settings."""
@@ -107,9 +109,6 @@ class Servers:
         self._stop.fail(f"the {name} server {cause}")
 
 
-INTERNET = (socket.AF_INET, socket.AF_INET6)
-
-
 @contextmanager
 def kept_from_children(ports: Collection[int]) -> Iterator[None]:
     """Let no child that is forked meanwhile hold a socket of `ports`, listening or accepted.
@@ -118,14 +117,14 @@ def kept_from_children(ports: Collection[int]) -> Iterator[None]:
     """
     kept = set(ports)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: _let_go(kept))  # for ever, hence `clear`
+        os.register_at_fork(after_in_child=lambda: _release_ports(kept))  # for ever, hence `clear`
     try:
         yield
     finally:
         kept.clear()
 
 
-def _let_go(ports: Collection[int]) -> None:
+def _release_ports(ports: Collection[int]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in _open_descriptors() if ports else ():
         if _port(descriptor) in ports:  # not closed: objects that know the number may close it

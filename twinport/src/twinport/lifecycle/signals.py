@@ -63,7 +63,7 @@ class Signals:
         """Call the handlers until the end."""
         with self._hearing, self._wakeup:
             while (number := self._hearing.recv(1)[0]) != END:
-                self._told(number)
+                self._dispatch(number)
 
     def close(self) -> None:
         """Put back the handlers of before, and end the thread."""
@@ -85,7 +85,7 @@ class Signals:
             before=self._hold, after_in_parent=self._release, after_in_child=self._forget
         )
 
-    def _told(self, number: int) -> None:
+    def _dispatch(self, number: int) -> None:
         with suppress(OSError):  # nobody else listens, or has no time
             os.write(self._next, bytes([number]))
         handler = self._handlers.get(number)

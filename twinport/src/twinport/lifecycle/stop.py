@@ -19,6 +19,10 @@ from .signals import Signals, call_in
 # send theirs a signal as well: it is one wish.
 SAME_WISH_S = 1.0
 
+ANSWER_S = 0.5  # in which the event loop may show that it is not blocked
+LAST_WORDS_S = 1.0  # that and the line are the last part of its time
+STDERR = 2  # of a process that began with it closed, for which Python has no object
+
 
 class Stop:
     """Set once; a second signal sets `hurry`, which skips every wait."""
@@ -102,11 +106,6 @@ class Background:
 
 async def _run(work: Callable[[], Awaitable[None]]) -> None:
     await work()
-
-
-ANSWER_S = 0.5  # in which the event loop may show that it is not blocked
-LAST_WORDS_S = 1.0  # that and the line are the last part of its time
-STDERR = 2  # of a process that began with it closed, for which Python has no object
 
 
 class LastResort:

@@ -28,7 +28,14 @@ from ..settings import Duration
 from ..validation import parsed
 from .settings import ManagementSettings
 
-HERE = "only callers on this machine may, as management.token is not set"
+LOCAL_ONLY = "only callers on this machine may, as management.token is not set"
+
+ROOT = "root"  # what the logger above all others is called here
+LONGEST = timedelta(days=30)
+
+LONGEST_S = 60
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Gatekeeper:
@@ -40,13 +47,13 @@ class Gatekeeper:
     def admit(self, request: Request) -> None:
         """Let the request in; raises UnauthenticatedError or PermissionDeniedError."""
         if self._token is not None:
-            self._ask_for_token(request, self._token)
-        elif not _is_here(request.client.host if request.client else ""):
-            raise PermissionDeniedError(HERE)
-        elif not _names_here(request):  # a page in a browser, by DNS rebinding
-            raise PermissionDeniedError(f"{HERE}; and they have to name it localhost")
+            self._check_token(request, self._token)
+        elif not _is_loopback(request.client.host if request.client else ""):
+            raise PermissionDeniedError(LOCAL_ONLY)
+        elif not _is_addressed_locally(request):  # a page in a browser, by DNS rebinding
+            raise PermissionDeniedError(f"{LOCAL_ONLY}; and they have to name it localhost")
 
-    def _ask_for_token(self, request: Request, token: bytes) -> None:
+    def _check_token(self, request: Request, token: bytes) -> None:
         scheme, _, sent = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise UnauthenticatedError("send management.token as a bearer token")
@@ -54,23 +61,19 @@ class Gatekeeper:
             raise UnauthenticatedError("that is not management.token")
 
 
-def _names_here(request: Request) -> bool:
+def _is_addressed_locally(request: Request) -> bool:
     sent = request.headers.get("host", "")  # not request.url: it mends a host that looks odd
     host = sent[1:].partition("]")[0] if sent.startswith("[") else sent.partition(":")[0]
-    return host.lower() == "localhost" or _is_here(host)
+    return host.lower() == "localhost" or _is_loopback(host)
 
 
-def _is_here(address: str) -> bool:
+def _is_loopback(address: str) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:
         return False
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return (mapped or parsed).is_loopback
-
-
-ROOT = "root"  # what the logger above all others is called here
-LONGEST = timedelta(days=30)
 
 
 class Loggers(Protocol):
@@ -83,7 +86,7 @@ class Loggers(Protocol):
         """Set one; None is back to the settings, and so it is after `for_s` seconds."""
 
 
-class Change(BaseModel):
+class LevelChange(BaseModel):
     """What is sent to change a level; null is back to the settings."""
 
     model_config = ConfigDict(extra="forbid")
@@ -98,31 +101,28 @@ class Change(BaseModel):
         return self
 
 
-def shown(loggers: Loggers) -> JSONResponse:
+def loggers_response(loggers: Loggers) -> JSONResponse:
     """Return the answer that lists every logger with a level of its own."""
     masked, levels = usual().text, sorted(loggers.levels().items())
     return JSONResponse({"loggers": {masked(name) or ROOT: level for name, level in levels}})
 
 
-async def changed(loggers: Loggers, request: Request) -> JSONResponse:
+async def change_level(loggers: Loggers, request: Request) -> JSONResponse:
     """Change the level that the path names; raises InvalidArgumentError."""
-    change, name = parsed(Change, await request.body()), request.path_params["name"]
+    change, name = parsed(LevelChange, await request.body()), request.path_params["name"]
     time_s = change.time.total_seconds() if change.time else None
     loggers.set_level("" if name == ROOT else name, change.level, time_s)
-    logger.warning("level of {!r}: {}", name, _told(change))
-    return shown(loggers)
+    logger.warning("level of {!r}: {}", name, _description(change))
+    return loggers_response(loggers)
 
 
-def _told(change: Change) -> str:
-    told: dict[str, Any] = change.model_dump(mode="json")
-    level = told["level"] or "as in the settings"
-    return f"{level} for {told['time']}" if told["time"] else level
+def _description(change: LevelChange) -> str:
+    values: dict[str, Any] = change.model_dump(mode="json")
+    level = values["level"] or "as in the settings"
+    return f"{level} for {values['time']}" if values["time"] else level
 
 
-LONGEST_S = 60
-
-
-class Wish(BaseModel):
+class ProfileRequest(BaseModel):
     """What is asked for in the query; `seconds` to watch, and the format, which Accept may say."""
 
     model_config = ConfigDict(extra="forbid")
@@ -136,21 +136,18 @@ async def profiled(request: Request) -> Response:
 
     Raises InvalidArgumentError, and UnimplementedError where the extra is not installed.
     """
-    wish = parsed(Wish, json.dumps(dict(request.query_params)).encode())
+    asked = parsed(ProfileRequest, json.dumps(dict(request.query_params)).encode())
     try:
-        taken = await profile(wish.seconds)
+        result = await profile(asked.seconds)
     except MissingExtraError as error:
         raise UnimplementedError(str(error)) from error
-    if (wish.format or _accepted(request)) == "html":
-        return Response(taken.html, media_type="text/html")
-    return Response(taken.speedscope, media_type="application/json")
+    if (asked.format or _accepted(request)) == "html":
+        return Response(result.html, media_type="text/html")
+    return Response(result.speedscope, media_type="application/json")
 
 
 def _accepted(request: Request) -> str:
     return "speedscope" if "application/json" in request.headers.get("accept", "") else "html"
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def management_app(
@@ -163,10 +160,10 @@ def management_app(
         return Response(metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def listed(_: Request) -> Response:
-        return shown(loggers)
+        return loggers_response(loggers)
 
     async def levelled(request: Request) -> Response:
-        return await changed(loggers, request)
+        return await change_level(loggers, request)
 
     routes = [
         *_probes(health),

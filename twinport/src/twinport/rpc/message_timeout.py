@@ -12,17 +12,17 @@ import grpc
 from .server_call import Context, Handler
 from .settings import GrpcLimits
 
-FEW = 20  # calls that may wait, at 15 KB each, and cannot be cut
+MAX_UNCUTTABLE = 20  # calls that may wait, at 15 KB each, and cannot be cut
 LOOKS = 4  # within the time that a message has
 ANSWER, ANSWERS = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
-LATE = grpc.StatusCode.DEADLINE_EXCEEDED, "the message of the call did not come in time"
-MISSING = grpc.StatusCode.INVALID_ARGUMENT, "the call has no message"
-NOTHING = grpc.aio.EOF
+TOO_LATE = grpc.StatusCode.DEADLINE_EXCEEDED, "the message of the call did not come in time"
+NO_MESSAGE = grpc.StatusCode.INVALID_ARGUMENT, "the call has no message"
+EOF = grpc.aio.EOF
 
 Task = asyncio.Task[Any] | None
 
 
-class Arrivals:
+class MessageTimeout:
     """Gives each call its handler; while many calls wait for their message, one that can be cut.
 
     Such a one takes requests in a stream, as far as grpc knows, and reads the only one itself. It
@@ -32,12 +32,12 @@ class Arrivals:
     def __init__(self, limits: GrpcLimits, handlers: Mapping[str, Handler]) -> None:
         self._longest_s = limits.message_time.total_seconds()
         self._most = limits.waiting
-        self._since: dict[Task, float] = {}  # the one that waits longest is the first
-        self._few: set[Task] = set()
-        self._look: asyncio.TimerHandle | None = None
+        self._waiting: dict[Task, float] = {}  # the one that waits longest is the first
+        self._uncuttable: set[Task] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._streams = {name: each for name, each in handlers.items() if each.request_streaming}
         single = {name: each for name, each in handlers.items() if not each.request_streaming}
-        self._plain = {name: self._noted(handler) for name, handler in single.items()}
+        self._plain = {name: self._tracked(handler) for name, handler in single.items()}
         self._bounded = {name: self._cuttable(handler) for name, handler in single.items()}
 
     def handler(self, method: str) -> "Handler | None":
@@ -45,24 +45,24 @@ class Arrivals:
         plain = self._plain.get(method)
         if plain is None:
             return self._streams.get(method)
-        if len(self._few) < FEW or self._fewer():
-            self._few.add(current_task())
+        if len(self._uncuttable) < MAX_UNCUTTABLE or self._forget_ended():
+            self._uncuttable.add(current_task())
             return plain
         return self._bounded[method]
 
-    def _fewer(self) -> bool:
-        self._few -= {task for task in self._few if task is None or task.done()}
-        return len(self._few) < FEW
+    def _forget_ended(self) -> bool:
+        self._uncuttable -= {task for task in self._uncuttable if task is None or task.done()}
+        return len(self._uncuttable) < MAX_UNCUTTABLE
 
-    def _noted(self, handler: Any) -> Handler:
-        decode, discard = handler.request_deserializer or bytes, self._few.discard
+    def _tracked(self, handler: Any) -> Handler:
+        decode, discard = handler.request_deserializer or bytes, self._uncuttable.discard
 
         def arrived(message: bytes) -> Any:
             discard(current_task())
             return decode(message)
 
-        noted: Handler = handler._replace(request_deserializer=arrived)
-        return noted
+        tracked: Handler = handler._replace(request_deserializer=arrived)
+        return tracked
 
     def _cuttable(self, handler: Handler) -> Handler:
         behaviour: Any = handler.unary_stream or handler.unary_unary
@@ -82,9 +82,9 @@ class Arrivals:
         return cuttable
 
     async def _message(self, context: Context) -> Any:
-        since, task = self._since, current_task()
+        since, task = self._waiting, current_task()
         since[task] = monotonic()
-        if self._look is None or len(since) > self._most:
+        if self._timer is None or len(since) > self._most:
             self._watch()
         try:
             message = await context.read()
@@ -92,32 +92,32 @@ class Arrivals:
             await self._end(task, context)
             raise
         del since[task]
-        if message is NOTHING:
-            await context.abort(*MISSING)
+        if message is EOF:
+            await context.abort(*NO_MESSAGE)
         return message
 
     async def _end(self, task: Task, context: Context) -> None:
         """Answer a call that has been cut, unless its client has gone as well."""
-        is_cut = self._since.pop(task, None) is None
+        is_cut = self._waiting.pop(task, None) is None
         if is_cut and task is not None and not task.uncancel():
-            await context.abort(*LATE)
+            await context.abort(*TOO_LATE)
 
     def _watch(self) -> None:
-        if len(self._since) > self._most:
-            self._cut(next(iter(self._since)))
-        if self._look is None:
+        if len(self._waiting) > self._most:
+            self._cut(next(iter(self._waiting)))
+        if self._timer is None:
             again = self._longest_s / LOOKS
-            self._look = asyncio.get_running_loop().call_later(again, self._cut_late)
+            self._timer = asyncio.get_running_loop().call_later(again, self._cut_overdue)
 
     def _cut(self, task: Task) -> None:
-        del self._since[task]
+        del self._waiting[task]
         if task is not None:
             task.cancel()
 
-    def _cut_late(self) -> None:
-        self._look = None
+    def _cut_overdue(self) -> None:
+        self._timer = None
         last = monotonic() - self._longest_s
-        for task in [task for task, since in self._since.items() if since <= last]:
+        for task in [task for task, since in self._waiting.items() if since <= last]:
             self._cut(task)
-        if self._since:
+        if self._waiting:
             self._watch()

@@ -17,13 +17,20 @@ from ..lifecycle import check_free
 from ..tls import TlsFiles
 from ..tls.files import Pem
 from .health import ReadinessServicer
-from .message_timeout import Arrivals
-from .server_call import Context, Handler, RpcParts, hear_less, wrapped
+from .message_timeout import MessageTimeout
+from .server_call import Context, Handler, RpcParts, log_disconnects_as_debug, wrapped
 from .settings import GrpcSettings
 
 Option = tuple[str, int]
 
 ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
+
+LOOK_AGAIN_S = 1.0
+
+Servicer = TypeVar("Servicer")
+
+SILENCE_S = 1.0  # for the message of a call that has begun when the server stops
+OTHER = "_OTHER"  # OpenTelemetry's word for a method that the server does not know
 
 
 def options(settings: GrpcSettings) -> list[Option]:
@@ -52,9 +59,6 @@ def _ms(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-LOOK_AGAIN_S = 1.0
-
-
 def credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Return credentials that follow `files`; a CA for clients makes their certificates a must."""
     renewal: Any = _Renewal(files)  # its None for "nothing new" is missing in the stubs
@@ -80,12 +84,6 @@ class _Renewal:
 
 def _configuration(pem: Pem) -> "grpc.ServerCertificateConfiguration":
     return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
-
-
-Servicer = TypeVar("Servicer")
-
-SILENCE_S = 1.0  # for the message of a call that has begun when the server stops
-OTHER = "_OTHER"  # OpenTelemetry's word for a method that the server does not know
 
 
 class RpcServer:
@@ -142,9 +140,10 @@ class RpcServer:
             described = [*self.services, *probes.services]
             module = import_module(".reflection", __package__)  # it is off in production
             handlers |= module.reflection(described, self._stopping, self._parts.guard)
-        arrivals = Arrivals(self._settings.limits, {f"/{name}": h for name, h in handlers.items()})
-        self._server.add_generic_rpc_handlers((_Methods(arrivals, self._unknown()),))
-        hear_less()
+        by_path = {f"/{name}": handler for name, handler in handlers.items()}
+        message_timeout = MessageTimeout(self._settings.limits, by_path)
+        self._server.add_generic_rpc_handlers((_Methods(message_timeout, self._unknown()),))
+        log_disconnects_as_debug()
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
@@ -189,9 +188,9 @@ class _Registry:
 class _Methods(grpc.GenericRpcHandler):
     """Finds the handler of a method; an unknown one has a handler too, so that it is observed."""
 
-    def __init__(self, arrivals: Arrivals, unknown: Handler) -> None:
-        self._arrivals, self._unknown = arrivals, unknown
+    def __init__(self, message_timeout: MessageTimeout, unknown: Handler) -> None:
+        self._message_timeout, self._unknown = message_timeout, unknown
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Return the handler; asked by grpc for each call."""
-        return self._arrivals.handler(handler_call_details.method) or self._unknown
+        return self._message_timeout.handler(handler_call_details.method) or self._unknown

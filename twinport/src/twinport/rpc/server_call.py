@@ -19,25 +19,30 @@ from ..calls.limits import EARLY_S
 from ..errors import DeadlineExceededError, InternalError, InvalidArgumentError, ServiceError
 from ..faults import BINARY_STATUS, details, public, without_secrets
 
-LEFT = grpc.aio.InternalError  # what sending raises then, if it is not cancelled before
+CLIENT_GONE = grpc.aio.InternalError  # what sending raises then, if it is not cancelled before
 LOGGER = logging.getLogger("grpc._cython.cygrpc")
-
-
-def hear_less() -> None:
-    """Log at DEBUG what grpc logs as an error, with its stack, of each client that leaves so."""
-    LOGGER.addFilter(_as_no_news)  # twice is once
-
-
-def _as_no_news(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], LEFT):
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    return True
-
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for type checkers only
 
 OK = "OK"
 NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Decode = Callable[[Any], Any]
+Encode = Callable[[Any], bytes]
+
+MOMENT_S = 0.005  # ten times what grpc takes, seldom more, between two of its events
+
+
+def log_disconnects_as_debug() -> None:
+    """Log at DEBUG what grpc logs as an error, with its stack, of each client that leaves so."""
+    LOGGER.addFilter(_as_debug)  # twice is once
+
+
+def _as_debug(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], CLIENT_GONE):
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return True
 
 
 class RpcGuard(Protocol):
@@ -60,7 +65,7 @@ class RpcParts:
     guard: RpcGuard | None = None
 
 
-class Conversation:
+class ServerCall:
     """Opens a call on the way in; on the way out gives it its status and tells the observers.
 
     The task that it is made in is cancelled when a unary call has had its time.
@@ -81,7 +86,7 @@ class Conversation:
         self.call.user_agent = metadata.get("user-agent")
         self._span: AbstractContextManager[object] | None = None
         self._task = asyncio.current_task()
-        self._late = False
+        self._timed_out = False
 
     async def __aenter__(self) -> Call:
         call = self.call
@@ -97,7 +102,7 @@ class Conversation:
 
     def wake(self) -> None:
         """End the call, as it is late."""
-        self._late = True
+        self._timed_out = True
         if self._task is not None:
             self._task.cancel()
 
@@ -125,32 +130,32 @@ class Conversation:
     ) -> None:
         call = self.call
         self._parts.edge.alarm.unset(self)
-        seen = self._outcome(error)
+        answer = self._outcome(error)
         try:
             if self._span is not None:
                 self._span.__exit__(None, None, None)
         finally:
             self._parts.edge.close(call)
             current.set(None)  # not reset: whom nobody reads on, another task closes
-        if seen is not None:
-            await self._refuse(seen)
+        if answer is not None:
+            await self._refuse(answer)
 
     def _outcome(self, error: BaseException | None) -> ServiceError | None:
         """Name the end of the call; return the error to answer, None where there is none."""
         call = self.call
-        if self._late and self._task is not None and self._task.uncancel() == 0:
+        if self._timed_out and self._task is not None and self._task.uncancel() == 0:
             error = DeadlineExceededError("not answered in time")
         if error is None or isinstance(error, grpc.aio.AbortError):
-            call.code = _name(self._context.code())
+            call.code = _status_name(self._context.code())
             return None
-        if is_cut(error) or isinstance(error, LEFT):
+        if is_cut(error) or isinstance(error, CLIENT_GONE):
             call.code = "DEADLINE_EXCEEDED" if self._is_late() else "CANCELLED"
             return None
-        seen = public(error)
-        call.code = seen.code
-        if isinstance(seen, InternalError):
+        answer = public(error)
+        call.code = answer.code
+        if isinstance(answer, InternalError):
             note_failure(call, error)
-        return seen
+        return answer
 
     def _is_late(self) -> bool:
         until = self.call.deadline
@@ -158,9 +163,9 @@ class Conversation:
 
     async def _refuse(self, error: ServiceError) -> None:
         status = grpc.StatusCode[error.code]
-        rich = details(error, self.call, self._parts.domain)
+        status_details = details(error, self.call, self._parts.domain)
         detail, _ = without_secrets(error)
-        await self._context.abort(status, detail, (*self._ids(), (BINARY_STATUS, rich)))
+        await self._context.abort(status, detail, (*self._ids(), (BINARY_STATUS, status_details)))
 
     def _ids(self) -> tuple[tuple[str, str], ...]:
         return (TRACE_ID, self.call.trace_id), (REQUEST_ID, self.call.request_id)
@@ -172,20 +177,13 @@ def _address(peer: str) -> str:
     return unquote(peer.partition(":")[2])
 
 
-def _name(code: object) -> str:
+def _status_name(code: object) -> str:
     """Return the name of what grpc holds as a number, a StatusCode or, for OK, nothing."""
     if not code:
         return OK
     if isinstance(code, grpc.StatusCode):
         return code.name
     return NAMES.get(code, "UNKNOWN") if isinstance(code, int) else OK
-
-
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Decode = Callable[[Any], Any]
-Encode = Callable[[Any], bytes]
-
-MOMENT_S = 0.005  # ten times what grpc takes, seldom more, between two of its events
 
 
 class Method(NamedTuple):
@@ -223,17 +221,17 @@ def _answering(
     name, behaviour, decode, encode = method
 
     async def answer_once(request: Any, context: Context) -> bytes:
-        conversation = Conversation(parts, name, context, is_stream)
-        async with conversation:
+        server_call = ServerCall(parts, name, context, is_stream)
+        async with server_call:
             return encode(await behaviour(decode(request), context))
 
     async def answer_often(request: Any, context: Context) -> AsyncIterator[Any]:
-        async with Conversation(parts, name, context, is_stream):
+        async with ServerCall(parts, name, context, is_stream):
             async for reply in behaviour(decode(request), context):
                 yield reply
 
     async def answer_by_writing(request: Any, context: Context) -> None:
-        async with Conversation(parts, name, context, is_stream):
+        async with ServerCall(parts, name, context, is_stream):
             await behaviour(decode(request), context)
 
     if not writes:

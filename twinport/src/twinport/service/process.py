@@ -29,6 +29,12 @@ from ..traces.instrumentations import instrumented
 from .service import Service
 from .settings import Settings
 
+OwnSettings = TypeVar("OwnSettings", bound=Settings)
+
+LIVE = ("logs.level", "logs.levels.", "traces.sample_ratio")
+
+Build = Callable[[Service, OwnSettings], Awaitable[None]]
+
 
 def allow_many_files() -> None:
     """Raise the soft limit to the hard one, as programs in Go do: it is for who uses select(2).
@@ -46,11 +52,6 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         return asyncio.new_event_loop
     factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
     return factory
-
-
-OwnSettings = TypeVar("OwnSettings", bound=Settings)
-
-LIVE = ("logs.level", "logs.levels.", "traces.sample_ratio")
 
 
 class Reload(Generic[OwnSettings]):
@@ -82,9 +83,6 @@ class Reload(Generic[OwnSettings]):
         self._last = new
         self._logs.follow(new.logs)
         self._spans.set_sample_ratio(new.traces.sample_ratio)
-
-
-Build = Callable[[Service, OwnSettings], Awaitable[None]]
 
 
 def main(

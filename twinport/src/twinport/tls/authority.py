@@ -18,6 +18,10 @@ HERE = ("localhost", "127.0.0.1", "::1")
 CA_USAGE = {"key_cert_sign": True, "crl_sign": True}
 USAGE = {"digital_signature": True}
 
+_BOTH = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+
+DAY = timedelta(days=1)  # clocks differ
+
 
 class Pair(NamedTuple):
     """A certificate and its private key, in PEM."""
@@ -58,9 +62,6 @@ class Authority:
         return Pair(signed, plain)
 
 
-_BOTH = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-
-
 def write(pair: Pair, folder: Path, name: str) -> None:
     """Write `name`.pem and, for its owner alone, `name`.key."""
     (folder / f"{name}.pem").write_bytes(pair.certificate)
@@ -87,9 +88,6 @@ def _builder(
     return x509.CertificateBuilder(
         issuer, name, key.public_key(), x509.random_serial_number(), now - DAY, now + life
     )
-
-
-DAY = timedelta(days=1)  # clocks differ
 
 
 def _named(name: str) -> x509.Name:

@@ -12,6 +12,11 @@ from loguru import logger
 from ..errors import StartupError
 from ..settings import Section
 
+Stamp = tuple[int, int, int]  # when it changed, its size, and which file it is
+Content = TypeVar("Content")
+
+GONE: Stamp = (0, 0, 0)
+
 
 class TlsSettings(Section):
     """TLS of a port; the files are read again when they change."""
@@ -42,12 +47,6 @@ class Pem(NamedTuple):
     certificate: bytes
     key: bytes
     client_ca: bytes | None
-
-
-Stamp = tuple[int, int, int]  # when it changed, its size, and which file it is
-Content = TypeVar("Content")
-
-GONE: Stamp = (0, 0, 0)
 
 
 class Followed(Generic[Content]):
