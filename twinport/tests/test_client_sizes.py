@@ -250,7 +250,7 @@ async def test_a_streamed_answer_that_breaks_off_is_an_error_of_the_other_servic
 
 
 async def test_a_streamed_answer_that_stops_is_late(streaming: Calling, heard):
-    async with streaming() as http, http.stream("GET", "/held", timeout=0.2) as answer:
+    async with streaming() as http, http.stream("GET", "/held", timeout=2) as answer:
         with pytest.raises(DeadlineExceededError, match="next did not answer in time"):
             await answer.aread()
     assert [(call.status, call.code) for call in heard] == [(200, "DEADLINE_EXCEEDED")]

@@ -154,6 +154,9 @@ async def chain(fleet: Fleet) -> AsyncIterator[Any]:
         yield OrderServiceStub(channel)
 
 
+LATE_S = 1  # what the way to a service may take on a busy machine
+
+
 async def soon(awaitable: Any) -> Any:
     async with asyncio.timeout(5):
         return await awaitable
@@ -172,15 +175,15 @@ async def test_an_error_crosses_three_services_as_it_was(fleet: Fleet, error: Ex
 
 async def test_a_deadline_set_at_the_edge_holds_in_all_three(chain: Any, fleet: Fleet):
     loop = asyncio.get_running_loop()
-    until = loop.time() + 0.5
+    until = loop.time() + 2
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await soon(chain.DeleteOrder(pb.DeleteOrderRequest(id="1"), timeout=0.5))
+        await soon(chain.DeleteOrder(pb.DeleteOrderRequest(id="1"), timeout=2))
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     for hop in fleet.hops:
         call = hop.seen.result()
         assert call
         assert call.deadline is not None
-        assert call.deadline <= until + 0.1
+        assert call.deadline <= until + LATE_S
         await soon(hop.cancelled.wait())
 
 

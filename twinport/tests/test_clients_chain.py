@@ -28,6 +28,7 @@ from twinport.errors import DeadlineExceededError
 from twinport.service.ports import Ports
 
 LONG_S = 60.0  # more than any caller leaves
+LATE_S = 1  # what the way to a service may take on a busy machine
 
 
 class Last(OrderServiceServicer):
@@ -102,12 +103,11 @@ async def soon(awaitable: Any) -> Any:
 async def test_a_rest_caller_who_hangs_up_ends_the_call_that_was_made_for_it(
     http: httpx.AsyncClient, last: Last
 ):
-    call = asyncio.create_task(http.get("/order"))
+    call = asyncio.create_task(http.get("/order", timeout=LONG_S))
     await soon(last.call)
     call.cancel()
     await asyncio.wait([call])
-    async with asyncio.timeout(1):
-        await last.cancelled.wait()
+    await soon(last.cancelled.wait())
 
 
 async def test_a_rest_caller_who_leaves_a_stream_ends_the_one_behind_it(
@@ -116,18 +116,17 @@ async def test_a_rest_caller_who_leaves_a_stream_ends_the_one_behind_it(
     async with http.stream("GET", "/watch") as answer:
         assert await soon(anext(answer.aiter_bytes())) == b"first"
         await soon(last.call)
-    async with asyncio.timeout(1):
-        await last.cancelled.wait()
+    await soon(last.cancelled.wait())
 
 
 async def test_no_call_is_given_more_time_than_the_rest_caller_has_left(
     http: httpx.AsyncClient, last: Last
 ):
-    until = asyncio.get_running_loop().time() + 0.5
+    until = asyncio.get_running_loop().time() + 2
     with pytest.raises(DeadlineExceededError):
-        await soon(http.get("/order", timeout=0.5))
+        await soon(http.get("/order", timeout=2))
     call = await soon(last.call)
-    assert call.deadline < until + 0.1
+    assert call.deadline < until + LATE_S
     await soon(last.cancelled.wait())
 
 

@@ -93,7 +93,6 @@ async def blocked(fault: str, doing: str, **chosen: str) -> AsyncIterator[Servic
 
 
 BLOCKS = [("sleeps_in_a_call", "sleeping"), ("computes_in_a_call", "computing")]
-STARVED = "s)!"  # by faulthandler, where a busy machine gives the thread of the last resort no time
 CUT = "did not stop in time, still running: serve (GET /fault), while the event loop is blocked:"
 
 
@@ -103,7 +102,7 @@ async def test_a_call_that_blocks_the_loop_cannot_keep_the_process_alive(fault: 
         service.terminate()
         assert await service.exit_status() == 1
         line, *stack = service.plain
-        assert line.endswith((CUT, STARVED))
+        assert line.endswith(CUT)
         assert any(frame.endswith("in fault") for frame in stack)
 
 
@@ -121,7 +120,7 @@ async def test_a_second_signal_skips_the_waits_also_when_the_loop_is_blocked():
         await service.logged("SIGTERM: stopping")
         await service.terminate_again()
         assert await service.exit_status() == 1
-        assert service.plain[0].endswith((CUT, STARVED))
+        assert service.plain[0].endswith(CUT)
 
 
 async def test_a_resource_that_fails_to_close_does_not_keep_others_open():

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -131,10 +132,24 @@ def undisturbed(slowness: Sequence[float]) -> float:
 
 
 async def slowness(call: Call, size: int) -> float:
-    """Return what a call takes for each second that its ends work, which are in this process."""
+    """Return what a call takes for each second that its ends, which are in this process, work.
+
+    That others of a busy machine work meanwhile counts as work: a long call meets more of it.
+    """
+    kept = kept_waiting_s()
     begin, worked = time.perf_counter(), time.process_time()
     await call(size)
-    return (time.perf_counter() - begin) / (time.process_time() - worked)
+    took, worked = time.perf_counter() - begin, time.process_time() - worked
+    return took / (worked + kept_waiting_s() - kept)
+
+
+def kept_waiting_s() -> float:
+    """Return how long our threads have waited for a processor; 0 where the kernel does not tell."""
+    waited_ns = 0
+    for thread in Path("/proc/self/task").glob("*/schedstat"):  # sched-stats.rst of Linux
+        with suppress(OSError):  # it has ended
+            waited_ns += int(thread.read_text().split()[1])
+    return waited_ns / 1e9
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])

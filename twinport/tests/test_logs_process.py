@@ -14,7 +14,7 @@ import pytest
 from twinport import logs
 from twinport.settings import Identity
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 START = f"""
 import asyncio, ctypes, faulthandler, gc, logging, os, signal, subprocess, sys, threading
 from loguru import logger

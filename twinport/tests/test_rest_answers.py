@@ -30,6 +30,7 @@ class Routes:
     def __init__(self) -> None:
         self.ended = asyncio.Event()
         self.answered = asyncio.Event()
+        self.held = asyncio.Semaphore(0)
 
     async def build(self, service: Service, settings: Settings) -> None:
         await build(service, settings)
@@ -37,6 +38,7 @@ class Routes:
 
         @router.get("/held")
         async def held() -> None:
+            self.held.release()
             await asyncio.Event().wait()
 
         @router.get("/refused")
@@ -143,9 +145,10 @@ async def test_every_answer_names_its_trace_and_its_request(
         assert answer.json()["trace_id"] == answer.headers["x-trace-id"]
 
 
-async def test_one_call_too_many_is_refused_and_names_its_trace(http):
+async def test_one_call_too_many_is_refused_and_names_its_trace(http, routes: Routes):
     held = [asyncio.create_task(http.get("/more/held")) for _ in range(2)]
-    await asyncio.sleep(0.1)
+    for _ in held:
+        await routes.held.acquire()
     answer = await http.get("/v1/orders")
     for task in held:
         task.cancel()
@@ -243,11 +246,11 @@ async def test_what_is_nowhere_takes_nothing(http):
         assert (answer.status_code, "allow" in answer.headers) == (404, False)
 
 
-async def test_a_caller_reads_that_the_stop_has_cut_the_call(opened, calls):
+async def test_a_caller_reads_that_the_stop_has_cut_the_call(opened, routes: Routes, calls):
     async with httpx.AsyncClient(timeout=10) as caller:
         async with opened() as http:
             waiting = asyncio.create_task(caller.get(f"{http.base_url}/more/held"))
-            await asyncio.sleep(0.1)
+            await routes.held.acquire()
         answer = await waiting
     assert (answer.status_code, answer.json()["trace_id"]) == (503, answer.headers["x-trace-id"])
     assert [(call.status, call.code, call.error) for call in calls] == [(503, "UNAVAILABLE", None)]

@@ -113,11 +113,21 @@ async def test_a_page_may_read_every_refusal(opened, path, headers, status):
 
 
 async def test_a_page_may_read_that_there_are_too_many_calls(settings, serving):
+    begun = asyncio.Event()
+
+    async def with_begun(service: Service, settings: Settings) -> None:
+        await built(service, settings)
+
+        @service.rest.get("/begun")
+        async def hold() -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
     http = settings.http.model_copy(update={"cors": CORS})
     few = settings.model_copy(update={"http": http, "calls": CallSettings(max_concurrent=1)})
-    async with serving(few, built) as ports, client(ports) as http:
-        held = asyncio.create_task(http.get("/held"))
-        await asyncio.sleep(0.1)
+    async with serving(few, with_begun) as ports, client(ports) as http:
+        held = asyncio.create_task(http.get("/begun"))
+        await begun.wait()
         answer = await http.get("/text", headers={"origin": SHOP})
         held.cancel()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

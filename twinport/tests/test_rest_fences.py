@@ -464,6 +464,16 @@ async def test_an_old_connection_on_http2_ends_between_two_requests(short_lived:
         await wire.closed()
 
 
+async def test_a_connection_that_was_old_before_it_spoke_http2_ends_too(short_lived: Port) -> None:
+    async with H2Wire.open(short_lived.number) as wire:
+        await asyncio.sleep(0.4)  # the connection has grown old
+        wire.begin()
+        last = wire.request("/slow")
+        assert (await wire.answer(last)).body == b"slow"
+        assert (await wire.until_goaway()).last_stream_id == last
+        await wire.closed()
+
+
 async def test_an_old_connection_that_is_never_idle_is_told_to_end(short_lived: Port) -> None:
     async with H2Wire.open(short_lived.number) as wire:
         wire.begin()

@@ -380,30 +380,42 @@ async def test_a_call_too_many_on_one_connection_waits(opened):
             assert (await waiting).orders == []
 
 
-async def with_held(service: Service, settings: Settings) -> None:
-    await build(service, settings)
+class Held:
+    """A route that never answers, and tells when its call has begun and ended."""
 
-    @service.rest.get("/held")
-    async def held() -> None:
-        await asyncio.Event().wait()
+    def __init__(self) -> None:
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def build(self, service: Service, settings: Settings) -> None:
+        await build(service, settings)
+        service.rest.get("/held")(self.hold)
+
+    async def hold(self) -> None:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
 
 
 async def test_unary_calls_of_both_transports_are_counted_together(serving, settings: Settings):
+    held = Held()
     few = settings.model_copy(update={"calls": CallSettings(max_concurrent=1)})
     async with (
-        serving(few, with_held) as ports,
+        serving(few, held.build) as ports,
         channel(ports) as client,
         httpx.AsyncClient() as http,
     ):
         stub: Any = OrderServiceStub(client)
-        held = asyncio.create_task(http.get(f"http://127.0.0.1:{ports.http}/held"))
-        await asyncio.sleep(0.1)
+        call = asyncio.create_task(http.get(f"http://127.0.0.1:{ports.http}/held"))
+        await held.begun.wait()
         error = await refused(stub.ListOrders(NONE))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert ids(error.trailing_metadata())
         await stub.WatchOrders(WATCH).read()  # a stream has its own bound
-        held.cancel()
-        await asyncio.sleep(0.2)
+        call.cancel()
+        await held.ended.wait()
+        await asyncio.sleep(0.1)  # its place is given back after it
         assert (await stub.ListOrders(NONE)).orders == []
 
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ SOURCE = SAMPLE.parents[1] / "src"
 
 ALONE = f"""
 import sys
+import threading
+import time
 sys.path.insert(0, {str(SOURCE)!r})
 from twinport.testing import FakeZipkin, Running, free_port, own_environment, running
 with FakeZipkin() as zipkin:
@@ -42,6 +46,16 @@ def test_a_service_that_does_not_start_says_why() -> None:
         with pytest.raises(NotLoggedError, match=r"did not log 'ready'; its last line: .*http"):
             service.ports()
         assert service.exit_status() == 1
+
+
+def test_who_waits_for_a_line_hears_of_the_end_at_once(tmp_path: Path) -> None:
+    seconds = 20
+    with Running(["sleep", "600"], tmp_path) as silent:
+        threading.Timer(0.1, silent.terminate).start()
+        began = time.monotonic()
+        with pytest.raises(NotLoggedError):
+            silent.logged("ready", seconds=seconds)
+        assert time.monotonic() - began < seconds
 
 
 def test_the_settings_of_our_own_environment_are_not_its(monkeypatch: pytest.MonkeyPatch) -> None:

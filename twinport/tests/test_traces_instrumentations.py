@@ -138,7 +138,7 @@ async def test_a_started_service_uses_them(site: Site, monkeypatch: pytest.Monke
     site.instruments("tea>=1", tea="TeaInstrumentor")
     monkeypatch.setenv("PYTHONPATH", str(site.folder))
     async with started(start=executed) as service:
-        await service.logged("the kettle is on")
         await service.ports()
+        await service.logged("the kettle is on")
         service.terminate()
         assert await service.exit_status() == 0

@@ -31,6 +31,7 @@ QUIET = {
     "logs.sinks.console.format": "json",
 }
 TIMEOUT_S = 20  # what a test waits for comes at once, or the test has failed
+START_S = 60  # with all imports, of which a busy machine makes 15 s
 
 Start = Callable[[Sequence[str], Path, Mapping[str, str]], Awaitable[Process | Forked]]
 
@@ -47,12 +48,12 @@ class Service:
 
     async def ports(self) -> Ports:
         """Wait until it is ready."""
-        ready = await self.logged("ready")
+        ready = await self.logged("ready", START_S)
         return Ports(**{name: int(ready["labels"][name]) for name in Ports._fields})
 
-    async def logged(self, message: str) -> dict[str, Any]:
+    async def logged(self, message: str, seconds: float = TIMEOUT_S) -> dict[str, Any]:
         """Wait for a record whose message begins so."""
-        async with asyncio.timeout(TIMEOUT_S), self._news:
+        async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(lambda: self._found(message) or self._reading.done())
         assert self._found(message), self.plain
         return self._found(message)[0]

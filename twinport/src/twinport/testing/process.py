@@ -52,6 +52,7 @@ class Running:
         self.lines: list[dict[str, Any]] = []
         self.output: list[str] = []
         self._news = threading.Condition()
+        self._is_read = False  # to its end
         self._process = subprocess.Popen(
             command,
             cwd=folder,
@@ -118,7 +119,7 @@ class Running:
         self, look: Callable[[], list[dict[str, Any]]], seconds: float
     ) -> list[dict[str, Any]]:
         with self._news:
-            self._news.wait_for(lambda: look() or not self._reader.is_alive(), seconds)
+            self._news.wait_for(lambda: look() or self._is_read, seconds)
             return look()
 
     def _read(self) -> None:
@@ -128,6 +129,9 @@ class Running:
                 self._keep(line.rstrip("\n"))
                 self._news.notify_all()
         self._process.stdout.close()
+        with self._news:
+            self._is_read = True
+            self._news.notify_all()
 
     def _keep(self, line: str) -> None:
         self.output.append(line)

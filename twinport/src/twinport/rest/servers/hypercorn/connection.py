@@ -85,8 +85,7 @@ class Connection:
     def _grow_old(self, now: float) -> None:
         """Ask the client to go between two requests; if it never is, after twice the age."""
         if isinstance(self._protocol, FencedH1):
-            self._old_at = NEVER
-            self._protocol.retire()
+            self._protocol.retire()  # at each look, as it may yet turn out to be HTTP/2
         elif self._old:
             self._old_at = NEVER
             self._protocol.announce()
