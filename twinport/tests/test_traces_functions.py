@@ -14,6 +14,8 @@ from twinport.errors import NotFoundError, StartupError
 from twinport.settings import Identity
 from twinport.traces import TracesSettings, Tracing, profiled, span, traced, tracing
 
+from support.edges import opened
+
 IDENTITY = Identity(name="order-book")
 NOWHERE = TracesSettings(exporter="none")
 
@@ -164,7 +166,7 @@ async def test_profiled_tells_wall_time_and_processor_time_of_this_function_alon
 
 
 def test_nothing_is_recorded_in_a_call_that_was_not_sampled(traces, ended):
-    call = traces.begin("grpc", {"b3": f"{'a' * 32}-{'b' * 16}-0"})
+    call = opened(traces, {"b3": f"{'a' * 32}-{'b' * 16}-0"})
     token = current.set(call)
     with span("unseen") as unseen:
         assert not unseen.is_recording()
