@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from twinport.calls.call import Call, current
 from twinport.settings import Identity
@@ -126,3 +129,17 @@ async def test_close_sends_what_is_waiting(settings, collector):
         answer(traces, {})
         await traces.close(2)
         assert len(collector.spans) == 2
+
+
+def test_what_a_tracer_has_decorated_follows_the_service_that_runs():
+    with tracing(TracesSettings(exporter="none"), IDENTITY):
+        tracer = trace.get_tracer("somebodys")
+
+        @tracer.start_as_current_span("work")
+        def work() -> None: ...
+
+    exporter = InMemorySpanExporter()
+    with tracing(TracesSettings(exporter="none"), IDENTITY) as traces:
+        traces.add(SimpleSpanProcessor(exporter))
+        work()
+    assert [span.name for span in exporter.get_finished_spans()] == ["work"]

@@ -1,7 +1,6 @@
 """The middleware stacks of one FastAPI application: as it is, and with a span for each request."""
 
 from collections.abc import Awaitable
-from typing import NamedTuple
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -15,15 +14,11 @@ from .instrumentations import choose_stable_names
 from .provider import starting_call
 
 
-class Stacks(NamedTuple):
-    """One application, twice; the edge chooses a stack for each call."""
+def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp]:
+    """Return `api` without and with spans, to which nothing can be added from now on.
 
-    plain: ASGIApp
-    traced: ASGIApp
-
-
-def instrument(api: FastAPI, provider: TracerProvider) -> Stacks:
-    """Return both stacks of `api`, to which nothing can be added from now on."""
+    The edge chooses one for each call.
+    """
     plain = api.build_middleware_stack()  # each layer exists only once
     outermost = ServerErrorMiddleware(plain)
     vars(api)["build_middleware_stack"] = lambda: outermost  # the instrumentation asks for one
@@ -48,7 +43,7 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Stacks:
             call.scope = scope  # for the attributes of the span
         return traced(scope, receive, send)
 
-    return Stacks(answer_plainly, answer_traced)
+    return answer_plainly, answer_traced
 
 
 def _instrumentation_alone(stack: ASGIApp) -> ASGIApp:

@@ -1,5 +1,6 @@
 """Trace context between services: W3C Trace Context, B3 and baggage, read and written."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,9 +22,12 @@ from .provider import CallSampler, below_caller, starting_call
 
 Get = Callable[[str], str | None]  # the value of a header by its lower-case name
 
+TRACEPARENT = re.compile(
+    "(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace_id>[0-9a-f]{32})-(?P<span_id>[0-9a-f]{16})"
+    "-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+)
 HEX = frozenset("0123456789abcdef")
-TRACE_ID, SPAN_ID, FLAGS, VERSION = 32, 16, 2, 2  # digits
-TRACEPARENT_PARTS = 4
+TRACE_ID, SPAN_ID = 32, 16  # digits
 B3_SAMPLED = {"1": True, "d": True, "true": True, "0": False, "false": False}
 
 
@@ -37,22 +41,13 @@ class Parent(NamedTuple):
 
 def read_traceparent(get: Get) -> Parent | None:
     """Read https://www.w3.org/TR/trace-context/; None if it is absent or garbled."""
-    header = get("traceparent")
-    if header is None:
+    match = TRACEPARENT.fullmatch((get("traceparent") or "").strip())
+    if match is None or (match["version"] == "00" and match["more"]):  # later ones may have more
         return None
-    version, *parts = header.strip().split("-")
-    if not _is_hex(version, VERSION) or version == "ff" or not _fits(version, parts):
+    trace_id, span_id = match["trace_id"], match["span_id"]
+    if not (_is_id(trace_id, TRACE_ID) and _is_id(span_id, SPAN_ID)):
         return None
-    trace_id, span_id, flags = parts[:3]
-    if not (_is_id(trace_id, TRACE_ID) and _is_id(span_id, SPAN_ID) and _is_hex(flags, FLAGS)):
-        return None
-    return Parent(trace_id, span_id, bool(int(flags, 16) & 1))
-
-
-def _fits(version: str, parts: list[str]) -> bool:
-    """Tell whether there are as many parts as this version has; later ones may have more."""
-    expected = TRACEPARENT_PARTS - 1
-    return len(parts) == expected or (len(parts) > expected and version != "00")
+    return Parent(trace_id, span_id, bool(int(match["flags"], 16) & 1))
 
 
 def read_b3(get: Get) -> Parent | None:
@@ -63,8 +58,8 @@ def read_b3(get: Get) -> Parent | None:
         return _b3(get("x-b3-traceid"), get("x-b3-spanid"), sampled)
     parts = single.strip().split("-")
     if len(parts) == 1:  # a decision without a trace
-        return _b3(None, None, single.strip())
-    return _b3(parts[0], parts[1], *parts[2:3])
+        return _b3(None, None, parts[0])
+    return _b3(*parts[:3])
 
 
 def _b3(trace_id: str | None, span_id: str | None, sampled: str | None = None) -> Parent | None:
@@ -75,12 +70,8 @@ def _b3(trace_id: str | None, span_id: str | None, sampled: str | None = None) -
     return None if decision is None else Parent(None, None, decision)
 
 
-def _is_hex(text: str, digits: int) -> bool:
-    return len(text) == digits and HEX.issuperset(text)
-
-
 def _is_id(text: str, digits: int) -> bool:
-    return _is_hex(text, digits) and text.strip("0") != ""
+    return len(text) == digits and HEX.issuperset(text) and text.strip("0") != ""
 
 
 READERS = {"tracecontext": read_traceparent, "b3": read_b3, "b3multi": read_b3}

@@ -129,18 +129,17 @@ class CallSampler(Sampler):
         **named: Any,
     ) -> SamplingResult:
         """Decide about one span."""
-        keeps = self._keeps(parent_context, trace_id)
-        return SamplingResult(Decision.RECORD_AND_SAMPLE if keeps else Decision.DROP, attributes)
+        parent, call = trace.get_current_span(parent_context).get_span_context(), current.get()
+        if parent.is_valid:
+            sampled = parent.trace_flags.sampled
+        elif call is not None:
+            sampled = call.sampled
+        else:
+            sampled = self.samples(trace.format_trace_id(trace_id))
+        return SamplingResult(Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP, attributes)
 
     def get_description(self) -> str:
         return type(self).__name__
-
-    def _keeps(self, parent_context: Context | None, trace_id: int) -> bool:
-        parent = trace.get_current_span(parent_context).get_span_context()
-        if parent.is_valid:
-            return parent.trace_flags.sampled
-        call = current.get()
-        return self.samples(trace.format_trace_id(trace_id)) if call is None else call.sampled
 
 
 class EndedSpans(SpanProcessor):

@@ -49,11 +49,6 @@ def is_failure(call: Call) -> bool:
     return errors.is_failure(call.code, call.status)
 
 
-def is_refusal(call: Call) -> bool:
-    """Tell whether the service had its hands full; refusing has to stay cheap."""
-    return call.code == errors.ResourceExhaustedError.code
-
-
 def name_of(call: Call) -> str:
     """Return a name of low cardinality: method and route, or the gRPC method."""
     if call.transport == "grpc":

@@ -17,17 +17,19 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from ..calls.call import Call
+from ..errors import ResourceExhaustedError
 from ..logs.settings import RedactSettings
 from ..settings import Identity
 from .exporters import make_outbox
 from .propagation import Propagator
 from .provider import CallIds, CallSampler, EndedSpans, below_caller, made_global, starting_call
-from .server_span import is_failure, is_refusal, name_of, server_span
+from .server_span import is_failure, name_of, server_span
 from .settings import TracesSettings, bounds, not_honoured
 from .span_queue import Outbox, Redaction
 from .spans import functions_traced
 
 SCOPE = InstrumentationScope("twinport.traces", "")
+UNKEPT = ("OK", ResourceExhaustedError.code)  # to refuse, with its hands full, has to stay cheap
 
 
 @contextmanager
@@ -95,12 +97,9 @@ class Tracing:
 
     def observe(self, call: Call) -> None:
         """Send the server span of a call that was sampled, has failed or was slow; an Observer."""
-        kept = call.sampled or call.duration_ns > self._slow_ns
-        if kept or (call.code != "OK" and self._keeps(call)):
+        is_kept = call.sampled or call.duration_ns > self._slow_ns
+        if is_kept or (call.code not in UNKEPT and self._keeps_errors and is_failure(call)):
             self._spans.release(server_span(call, self.provider.resource, SCOPE))
-
-    def _keeps(self, call: Call) -> bool:
-        return self._keeps_errors and is_failure(call) and not is_refusal(call)
 
     def dropped(self) -> int:
         """Return how many spans have never reached the backend."""
