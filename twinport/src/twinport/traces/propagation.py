@@ -132,7 +132,10 @@ class Propagator(TextMapPropagator):
 
     def _parent(self, get: Get) -> Parent | None:
         """Return what the caller says, in the first form that is there."""
-        return next(filter(None, (read(get) for read in self._readers)), None)
+        for read in self._readers:
+            if parent := read(get):
+                return parent
+        return None
 
     def extract(
         self,

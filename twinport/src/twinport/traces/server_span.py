@@ -66,14 +66,14 @@ def _status(call: Call) -> Status:
 
 
 def _attributes(call: Call, opened: ReadableSpan | None) -> Attributes:
+    ours = _http(call) if call.transport == "http" else _rpc(call)
     address, _, port = call.peer.rpartition(":")
-    ours = {
-        **(_http(call) if call.transport == "http" else _rpc(call)),
-        "client.address": address.strip("[]") or None,
-        "client.port": int(port) if port.isdecimal() else None,
-    }
+    ours["client.address"] = address.strip("[]") or None
+    ours["client.port"] = int(port) if port.isdecimal() else None
     ours = {name: value for name, value in ours.items() if value is not None}
-    theirs = (opened.attributes if opened else None) or {}
+    theirs = opened.attributes if opened else None
+    if theirs is None:
+        return ours
     return ours | {n: theirs[n] for n in theirs if n not in ours and n != UNREDACTED}
 
 
