@@ -30,14 +30,14 @@ def span(name: str, **attributes: Any) -> Iterator[Span]:
     for events and further attributes; in a call that is not sampled that of nobody, which takes
     everything and shows nothing. An exception that leaves marks it, unless it is a caller's own.
     """
-    if not is_traced():
+    if not _is_traced():
         yield INVALID_SPAN
         return
     with OpenSpan(name, attributes) as opened, opened.inside():
         yield opened.span
 
 
-def is_traced() -> bool:
+def _is_traced() -> bool:
     """Tell whether spans are of use here: not in a call that was not sampled."""
     call = current.get()
     return call is None or call.sampled
@@ -61,7 +61,7 @@ class OpenSpan:
         self.end(error)
 
     def end(self, error: BaseException | None) -> None:
-        """End it, failed by `error`, unless that is how functions and generators are ended."""
+        """End it, failed by `error`, which the end of an async generator is not."""
         if isinstance(error, Exception) and not isinstance(error, StopAsyncIteration):
             _fail(self.span, error)
         self.span.end()
@@ -201,7 +201,7 @@ def _shown(
 
 def _function(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not is_traced():
+        if not _is_traced():
             return function(*args, **kwargs)
         with begin(args, kwargs) as opened:
             return opened.run(partial(function, *args, **kwargs))
@@ -211,7 +211,7 @@ def _function(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
 
 def _coroutine(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if not is_traced():
+        if not _is_traced():
             return await function(*args, **kwargs)
         with begin(args, kwargs) as opened:
             return await opened.wait_for(partial(function, *args, **kwargs))
@@ -222,7 +222,7 @@ def _coroutine(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]
 def _generator(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         steps = function(*args, **kwargs)
-        if not is_traced():
+        if not _is_traced():
             return (yield from steps)
         with begin(args, kwargs) as opened:
             return (yield from _each_step(steps, opened.run))
@@ -233,7 +233,7 @@ def _generator(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]
 def _async_generator(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         steps = function(*args, **kwargs)
-        wait_for_item = begin(args, kwargs).wait_for_item if is_traced() else operator.call
+        wait_for_item = begin(args, kwargs).wait_for_item if _is_traced() else operator.call
         step = partial(anext, steps)
         while True:
             try:
