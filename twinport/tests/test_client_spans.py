@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import grpc
 import httpx
 import pytest
+from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from sample.orders.v1 import orders_pb2 as pb
@@ -17,6 +18,8 @@ from twinport.service.ports import Ports
 from twinport.settings import Identity
 from twinport.traces import TracesSettings, Tracing, span, tracing
 from twinport.traces.httpx_spans import instrument
+
+from support.edges import opened
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 NOWHERE = TracesSettings(exporter="none", propagators=["tracecontext", "b3multi", "baggage"])
@@ -61,7 +64,7 @@ def under(traces: Tracing, flag: str) -> Iterator[Call]:
     """Answer a call meanwhile, whose caller has decided about tracing."""
     parent = f"00-{TRACE}-{SPAN}-0{flag}"
     sent = {"traceparent": parent, "baggage": "tenant=acme", "tracestate": "a=b"}
-    call = traces.begin("grpc", sent)
+    call = opened(traces, sent)
     token = current.set(call)
     yield call
     current.reset(token)
@@ -172,7 +175,7 @@ async def test_an_untraced_http_call_tells_the_next_service_so(http, traces, end
 def test_what_the_caller_sent_is_handed_on_in_every_configured_form(traces, flag):
     headers: dict[str, str] = {}
     with under(traces, flag) as call:
-        traces.inject(headers)
+        inject(headers)
     assert headers == {
         "traceparent": f"00-{TRACE}-{call.span_id}-0{flag}",
         "tracestate": "a=b",

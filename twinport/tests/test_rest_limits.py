@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from twinport.calls.call import Call
-from twinport.calls.edge import Edge
-from twinport.calls.limits import Alarm, CallSettings, Gate
 from twinport.rest.edge import RestEdge
 from twinport.rest.servers.granian import GranianServer
 from twinport.rest.servers.hypercorn.server import HypercornServer
 from twinport.rest.servers.uvicorn import UvicornServer
 from twinport.rest.settings import HttpLimits
 
+from support.edges import edge
 from support.wire import H2Wire, Port, Wire, serving
 
 LIMITS = {"body_size": "64KiB", "body_time": "500ms"}
@@ -26,9 +24,7 @@ END = b"0\r\n\r\n"
 
 
 def edged(app: Any, limits: HttpLimits) -> RestEdge:
-    gate = Gate(CallSettings())
-    edge = Edge(lambda transport, _: Call(transport, "a" * 32, "b" * 16), (), (), gate, Alarm(), 30)
-    return RestEdge(edge, limits, app, app, lambda app: app)
+    return RestEdge(edge(), limits, app, app, lambda app: app)
 
 
 @pytest.fixture(params=[HypercornServer, UvicornServer, GranianServer], ids=lambda s: s.__name__)

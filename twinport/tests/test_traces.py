@@ -1,15 +1,19 @@
 """Spans of calls on both transports, as a real collector gets them."""
 
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from twinport.calls.call import Call, current
 from twinport.settings import Identity
 from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings, Tracing, span, tracing
+
+from support.edges import opened
 
 IDENTITY = Identity(name="order-book", version="1.2.3", environment="test", instance="one")
 
@@ -38,15 +42,14 @@ def traces(settings: TracesSettings) -> Iterator[Tracing]:
 
 def answer(traces: Tracing, headers: dict[str, str], code="OK", lasts_s=0.1) -> Call:
     """Go through a gRPC call as the edge does."""
-    call = traces.begin("grpc", headers)
+    call = opened(traces, headers)
     call.method, call.peer = "order_book.orders.v1.OrderService/GetOrder", "127.0.0.1:5000"
-    call.started_unix_ns = time.time_ns()
     token = current.set(call)
     if call.sampled:
         with traces.opened(call), span("look it up", sku="tea"):
             pass
     call.code, call.duration_ns = code, int(lasts_s * 1e9)
-    traces.leave_late_span(call)
+    traces.observe(call)
     current.reset(token)
     return call
 
@@ -91,7 +94,7 @@ def test_a_failed_or_slow_call_leaves_the_same_span_sampled_or_not(
 
 
 def test_an_unsampled_call_that_went_well_leaves_nothing(traces, collector):
-    traces.set_sample_ratio(0)
+    traces.sampler.set_ratio(0)
     answer(traces, {})
     answer(traces, {}, "NOT_FOUND")
     failed = answer(traces, {}, "UNKNOWN")
@@ -99,22 +102,22 @@ def test_an_unsampled_call_that_went_well_leaves_nothing(traces, collector):
 
 
 def test_a_call_refused_for_lack_of_room_leaves_no_late_span(traces, collector):
-    traces.set_sample_ratio(0)
+    traces.sampler.set_ratio(0)
     for status, code in ((503, "RESOURCE_EXHAUSTED"), (503, "UNAVAILABLE")):
-        call = traces.begin("http", {})
+        call = opened(traces, {}, "http")
         call.method, call.status, call.code = "GET", status, code
-        traces.leave_late_span(call)
+        traces.observe(call)
     assert [span["id"] for span in collector.wait_for_count(1)] == [call.span_id]
 
 
 def test_an_unforeseen_error_is_told_once_in_a_trace(traces, collector):
-    call = traces.begin("grpc", {})
-    call.method, call.started_unix_ns = "order_book.orders.v1.OrderService/GetOrder", time.time_ns()
+    call = opened(traces, {})
+    call.method = "order_book.orders.v1.OrderService/GetOrder"
     token = current.set(call)
     with suppress(ValueError), traces.opened(call), span("look it up"):
         call.error, call.code = ValueError("no database"), "INTERNAL"
         raise call.error
-    traces.leave_late_span(call)
+    traces.observe(call)
     current.reset(token)
     inner, server = sorted(collector.wait_for_count(2), key=lambda span: span.get("kind") or "")
     assert inner["tags"]["error"] == server["tags"]["error"] == "ValueError: no database"
@@ -126,3 +129,17 @@ async def test_close_sends_what_is_waiting(settings, collector):
         answer(traces, {})
         await traces.close(2)
         assert len(collector.spans) == 2
+
+
+def test_what_a_tracer_has_decorated_follows_the_service_that_runs():
+    with tracing(TracesSettings(exporter="none"), IDENTITY):
+        tracer = trace.get_tracer("somebodys")
+
+        @tracer.start_as_current_span("work")
+        def work() -> None: ...
+
+    exporter = InMemorySpanExporter()
+    with tracing(TracesSettings(exporter="none"), IDENTITY) as traces:
+        traces.add(SimpleSpanProcessor(exporter))
+        work()
+    assert [span.name for span in exporter.get_finished_spans()] == ["work"]

@@ -1,13 +1,20 @@
 import pytest
 
-from twinport.traces.trace_context import Decision
+from twinport.calls.call import Call
+from twinport.settings import Identity
+from twinport.traces import TracesSettings, tracing
+
+from support.edges import opened
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+IDENTITY = Identity(name="order-book")
 ALL = ["tracecontext", "b3", "baggage"]
 
 
-def begin(headers: dict[str, str], ratio: float = 0, propagators: list[str] = ALL):
-    return Decision(ratio, propagators).begin("http", headers)
+def begin(headers: dict[str, str], ratio: float = 0, propagators: list[str] = ALL) -> Call:
+    settings = TracesSettings(exporter="none", sample_ratio=ratio, propagators=propagators)
+    with tracing(settings, IDENTITY) as traces:
+        return opened(traces, headers)
 
 
 FOLLOWED = [
@@ -76,13 +83,14 @@ def test_w3c_wins_over_b3_and_b3_counts_only_where_it_is_configured():
 
 
 def test_the_ratio_holds_and_can_change_at_run_time():
-    decision = Decision(0.25, ALL)
-    sampled = sum(decision.begin("grpc", {}).sampled for _ in range(4000))
-    assert 850 < sampled < 1150
-    decision.set_ratio(0)
-    assert not any(decision.begin("grpc", {}).sampled for _ in range(100))
+    with tracing(TracesSettings(exporter="none", sample_ratio=0.25), IDENTITY) as traces:
+        sampled = sum(opened(traces, {}).sampled for _ in range(4000))
+        assert 850 < sampled < 1150
+        traces.sampler.set_ratio(0)
+        assert not any(opened(traces, {}).sampled for _ in range(100))
 
 
 def test_services_with_one_ratio_agree_about_one_trace():
     call = begin({}, ratio=0.5)
-    assert Decision(0.5, ALL).chooses(call.trace_id) == call.sampled
+    deferred = {"b3": f"{call.trace_id}-{SPAN}"}
+    assert begin(deferred, ratio=0.5).sampled == call.sampled

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -13,6 +14,8 @@ from twinport.calls.call import current
 from twinport.errors import NotFoundError, StartupError
 from twinport.settings import Identity
 from twinport.traces import TracesSettings, Tracing, profiled, span, traced, tracing
+
+from support.edges import opened
 
 IDENTITY = Identity(name="order-book")
 NOWHERE = TracesSettings(exporter="none")
@@ -103,6 +106,48 @@ async def test_what_is_sent_to_a_traced_generator_arrives(ended):
     assert ended[-1].name == "count_later"
 
 
+def forgiving():
+    try:
+        yield "begun"
+    except ValueError:
+        yield "caught"
+    return "done"
+
+
+async def forgiving_later():
+    try:
+        yield "begun"
+    except ValueError:
+        yield "caught"
+
+
+def delegating(steps: Iterator[str]):
+    yield (yield from steps)
+
+
+@pytest.mark.parametrize("decorate", [traced, profiled])
+def test_what_is_thrown_into_a_generator_arrives_and_what_it_returns_comes_back(ended, decorate):
+    steps = delegating(decorate(forgiving)())
+    assert (next(steps), steps.throw(ValueError()), next(steps)) == ("begun", "caught", "done")
+    assert [(s.name, s.status.is_unset) for s in ended.spans] == [("forgiving", True)]
+
+
+@pytest.mark.parametrize("decorate", [traced, profiled])
+async def test_what_is_thrown_into_an_async_generator_arrives(ended, decorate):
+    steps = decorate(forgiving_later)()
+    assert (await anext(steps), await steps.athrow(ValueError())) == ("begun", "caught")
+    assert [item async for item in steps] == []
+    assert [(s.name, s.status.is_unset) for s in ended.spans] == [("forgiving_later", True)]
+
+
+async def test_an_async_generator_that_fails_marks_its_span(ended):
+    steps = traced(forgiving_later)()
+    await anext(steps)
+    with pytest.raises(KeyError):
+        await steps.athrow(KeyError("no tea"))
+    assert ended[0].status.description == "KeyError: 'no tea'"
+
+
 def test_a_generator_that_is_closed_early_ends_its_span(ended):
     steps = count(5)
     next(steps)
@@ -163,8 +208,38 @@ async def test_profiled_tells_wall_time_and_processor_time_of_this_function_alon
     assert 0 < times["profile.cpu_s"] < times["profile.wall_s"] / 2
 
 
+def spin(seconds: float = 0.02) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+@profiled
+def spin_twice():
+    spin()
+    yield
+    spin()
+
+
+@profiled
+async def spin_twice_later():
+    spin()
+    await asyncio.sleep(0)
+    yield
+    spin()
+
+
+async def test_profiled_measures_a_generator_only_while_it_works(ended):
+    for _ in spin_twice():
+        spin(0.1)
+    async for _ in spin_twice_later():
+        spin(0.1)
+    for measured in ended.spans:
+        assert 0.04 <= measured.attributes["profile.cpu_s"] < 0.1
+
+
 def test_nothing_is_recorded_in_a_call_that_was_not_sampled(traces, ended):
-    call = traces.begin("grpc", {"b3": f"{'a' * 32}-{'b' * 16}-0"})
+    call = opened(traces, {"b3": f"{'a' * 32}-{'b' * 16}-0"})
     token = current.set(call)
     with span("unseen") as unseen:
         assert not unseen.is_recording()

@@ -13,8 +13,8 @@ CHECK_TIMEOUT_S = 2.0
 FRESH_S = 1.0  # how long an answer is given again without asking the probes
 
 
-class Finding(NamedTuple):
-    """What one check found; `problem` is empty if all is well."""
+class CheckResult(NamedTuple):
+    """The result of one check; `problem` is empty if all is well."""
 
     name: str
     problem: str
@@ -22,15 +22,15 @@ class Finding(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """`reason` says why the service is not ready whatever the checks found; else it is empty."""
+    """`reason` says why the service is not ready whatever the checks say; else it is empty."""
 
     reason: str
-    findings: tuple[Finding, ...]
+    results: tuple[CheckResult, ...]
 
     @property
     def is_ready(self) -> bool:
         """Tell whether calls may be sent here."""
-        return not self.reason and not any(finding.problem for finding in self.findings)
+        return not self.reason and not any(result.problem for result in self.results)
 
 
 class Health:
@@ -39,7 +39,7 @@ class Health:
     def __init__(self) -> None:
         self._reason = "starting"
         self._checks: dict[str, Probe] = {}
-        self._asked: asyncio.Task[tuple[Finding, ...]] | None = None
+        self._last_run: asyncio.Task[tuple[CheckResult, ...]] | None = None
         self._fresh_until = 0.0
         self.changed = asyncio.Event()
 
@@ -49,33 +49,33 @@ class Health:
 
     def ready(self) -> None:
         """Let the checks decide from now on."""
-        self._say("")
+        self._set_reason("")
 
     def drain(self) -> None:
         """Be not ready any more, for good."""
-        self._say("stopping")
+        self._set_reason("stopping")
 
     async def readiness(self) -> Readiness:
-        """Run all checks at once, or return what they found a moment ago."""
-        if self._asked is None or (self._asked.done() and time.monotonic() >= self._fresh_until):
-            self._asked = asyncio.create_task(self._ask())
-        findings = await asyncio.shield(self._asked)
-        return Readiness(self._reason, findings)
+        """Run all checks at once, or return their results of a moment ago."""
+        run = self._last_run
+        if run is None or (run.done() and time.monotonic() >= self._fresh_until):
+            run = self._last_run = asyncio.create_task(self._check_all())
+        return Readiness(self._reason, await asyncio.shield(run))
 
-    async def _ask(self) -> tuple[Finding, ...]:
-        asked = [_find(name, probe) for name, probe in self._checks.items()]
-        findings = tuple(await asyncio.gather(*asked))
+    async def _check_all(self) -> tuple[CheckResult, ...]:
+        checks = [_check(name, probe) for name, probe in self._checks.items()]
+        results = tuple(await asyncio.gather(*checks))
         self._fresh_until = time.monotonic() + FRESH_S
-        return findings
+        return results
 
-    def _say(self, reason: str) -> None:
+    def _set_reason(self, reason: str) -> None:
         self._reason = reason
         self.changed.set()
         self.changed = asyncio.Event()
 
 
-async def _find(name: str, probe: Probe) -> Finding:
-    began = time.monotonic()
+async def _check(name: str, probe: Probe) -> CheckResult:
+    started = time.monotonic()
     problem = ""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
@@ -85,4 +85,4 @@ async def _find(name: str, probe: Probe) -> Finding:
     except Exception as error:
         logger.opt(exception=error).debug("check {!r} failed", name)
         problem = type(error).__name__  # its text may name hosts or users: it is in the log
-    return Finding(name, problem, time.monotonic() - began)
+    return CheckResult(name, problem, time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""Looks into the running process: profiles, the stacks of all tasks, code that blocks the loop."""
+"""Profiles, the stacks of all tasks and threads, and a watchdog for code that blocks the loop."""
 
 import asyncio
 import sys
@@ -54,8 +54,8 @@ def log_stacks(loop: asyncio.AbstractEventLoop) -> None:
     """Log the stacks of all tasks of `loop` and of all threads, from whatever thread."""
     tasks = [_of_task(task) for task in asyncio.all_tasks(loop)]
     threads = [_of_thread(thread) for thread in threading.enumerate()]
-    told = "\n".join((*tasks, *threads))
-    logger.warning("stacks of {} tasks and {} threads:\n{}", len(tasks), len(threads), told)
+    stacks = "\n".join((*tasks, *threads))
+    logger.warning("stacks of {} tasks and {} threads:\n{}", len(tasks), len(threads), stacks)
 
 
 def log_stacks_apart(loop: asyncio.AbstractEventLoop) -> None:
@@ -67,6 +67,14 @@ def stack_of(thread_id: int | None) -> str:
     """Return where a thread is, the innermost call last; empty if it has ended."""
     frame = sys._current_frames().get(thread_id or 0)
     return "".join(traceback.format_stack(frame)) if frame else ""
+
+
+def blocking_stack(loop: asyncio.AbstractEventLoop, thread_id: int, limit_s: float) -> str:
+    """Return where the thread of a `loop` is that does not answer; empty if it does."""
+    answered = threading.Event()
+    with suppress(RuntimeError):  # the loop is closed, but its thread has not come to its end
+        loop.call_soon_threadsafe(answered.set)
+    return "" if answered.wait(limit_s) else stack_of(thread_id)
 
 
 def _of_thread(thread: threading.Thread) -> str:
@@ -110,31 +118,23 @@ def watching(loop: asyncio.AbstractEventLoop, limit_s: float = LIMIT_S) -> Itera
         watch.end()
 
 
-def blocking_stack(loop: asyncio.AbstractEventLoop, thread_id: int, limit_s: float) -> str:
-    """Return where the thread of a `loop` is that does not answer; empty if it does."""
-    answered = threading.Event()
-    with suppress(RuntimeError):  # the loop is closed, but its thread has not come to its end
-        loop.call_soon_threadsafe(answered.set)
-    return "" if answered.wait(limit_s) else stack_of(thread_id)
-
-
 class _Watch:
-    """The loop beats; a thread listens."""
+    """A heartbeat of the loop, to which a thread listens."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
         self._loop, self._limit_s = loop, limit_s
         self._loop_thread = threading.get_ident()
         self._ended = threading.Event()
         self._last = time.monotonic()
-        self._told = False
+        self._is_logged = False
 
     def beat(self) -> None:
         blocked_s = self._silent_s()
-        if blocked_s > self._limit_s and not self._told:
+        if blocked_s > self._limit_s and not self._is_logged:
             # The thread could not listen either.
             blocked = "the event loop was blocked for {:.1f} s by native code, or a busy machine"
             logger.warning(blocked, blocked_s)
-        self._last, self._told = time.monotonic(), False
+        self._last, self._is_logged = time.monotonic(), False
         self._timer = self._loop.call_later(BEAT_S, self.beat)
 
     def end(self) -> None:
@@ -143,8 +143,8 @@ class _Watch:
 
     def run(self) -> None:
         while not self._ended.wait(BEAT_S):
-            if self._silent_s() > self._limit_s and not self._told:
-                self._told = True
+            if self._silent_s() > self._limit_s and not self._is_logged:
+                self._is_logged = True
                 blocked = "the event loop is blocked, for {} s so far:\n{}"
                 logger.warning(blocked, self._limit_s, stack_of(self._loop_thread))
 

@@ -1,22 +1,9 @@
-"""One call that the service is answering: its ids, and what logs, metrics and traces need."""
+"""The record of one call that the service is answering, for logs, metrics and traces."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from random import getrandbits
+from random import randbytes
 from typing import Any, Literal
-
-TRACE_DIGITS, DIGITS = 32, 48  # of a trace id, and together with a span id
-CALLS_AT_ONCE = 64
-
-
-def new_ids() -> Iterator[tuple[str, str]]:
-    """Yield a trace and a span id for each call; to draw many at once is cheaper."""
-    bits = CALLS_AT_ONCE * DIGITS * 4
-    while True:
-        drawn = getrandbits(bits).to_bytes(bits // 8).hex()
-        for at in range(0, len(drawn), DIGITS):
-            yield drawn[at : at + TRACE_DIGITS], drawn[at + TRACE_DIGITS : at + DIGITS]
-
 
 Transport = Literal["http", "grpc"]
 
@@ -58,6 +45,17 @@ class Call:
         self.principal: object | None = None
 
 
+current: ContextVar[Call | None] = ContextVar("call", default=None)
+
 Observer = Callable[[Call], None]
 
-current: ContextVar[Call | None] = ContextVar("call", default=None)
+TRACE_DIGITS, DIGITS = 32, 48  # of a trace id, and together with a span id
+CALLS_AT_ONCE = 64
+
+
+def new_ids() -> Iterator[tuple[str, str]]:
+    """Yield a trace and a span id for each call; to draw many at once is cheaper."""
+    while True:
+        drawn = randbytes(CALLS_AT_ONCE * DIGITS // 2).hex()
+        for at in range(0, len(drawn), DIGITS):
+            yield drawn[at : at + TRACE_DIGITS], drawn[at + TRACE_DIGITS : at + DIGITS]

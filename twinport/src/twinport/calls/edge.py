@@ -1,17 +1,16 @@
-"""What both transports do when a call begins and when it ends."""
+"""The edge of a call, what both transports do when one begins and when it ends."""
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from loguru import logger
 
-from .call import Call, Observer, Transport
+from .call import Call, Observer, Transport, new_ids
 from .limits import Alarm, Gate
 
 Headers = Mapping[str, str]  # by lower-case name
-Begin = Callable[[Transport, Headers], Call]
 
 REQUEST_ID = "x-request-id"
 TRACE_ID = "x-trace-id"
@@ -22,25 +21,27 @@ LONGEST_REQUEST_ID = 128  # characters; a longer one is not the caller's to choo
 class Edge:
     """The parts that the edges of both transports share.
 
-    `begin` decides about the trace and returns the call, for which it needs the headers `reads`;
+    `join_trace` lets a call join the trace of its caller, for which it needs the headers `reads`;
     `observers` hear of each ended call; `timeout` is the longest time, in seconds, until a unary
     call is answered.
     """
 
-    begin: Begin
+    join_trace: Callable[[Call, Headers], None]
     reads: Collection[str]
     observers: Sequence[Observer]
     gate: Gate
     alarm: Alarm
     timeout: float
+    ids: Iterator[tuple[str, str]] = field(default_factory=new_ids)
 
     def open(self, transport: Transport, headers: Headers) -> Call:
         """Return the call that `headers` announce, its clock running."""
-        call = self.begin(transport, headers)
+        call = Call(transport, *next(self.ids))
+        self.join_trace(call, headers)
         call.started_unix_ns = time.time_ns()
         call.started_ns = time.perf_counter_ns()
-        asked = headers.get(REQUEST_ID)
-        call.request_id = asked if asked and _is_sane(asked) else call.trace_id
+        request_id = headers.get(REQUEST_ID)
+        call.request_id = request_id if request_id and _is_sane(request_id) else call.trace_id
         return call
 
     def close(self, call: Call) -> None:

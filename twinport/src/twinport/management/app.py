@@ -201,11 +201,11 @@ def _probes(health: Health) -> list[Route]:
 
 def _rendered(readiness: Readiness) -> dict[str, Any]:
     checks = {
-        finding.name: {
-            "status": finding.problem or "ok",
-            "latency_ms": round(finding.latency_s * 1000, 3),
+        result.name: {
+            "status": result.problem or "ok",
+            "latency_ms": round(result.latency_s * 1000, 3),
         }
-        for finding in readiness.findings
+        for result in readiness.results
     }
     status = "ok" if readiness.is_ready else readiness.reason or "not ready"
     return {"status": status, "checks": checks}

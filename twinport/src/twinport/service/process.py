@@ -82,7 +82,7 @@ class Reload(Generic[OwnSettings]):
     def _apply(self, new: OwnSettings) -> None:
         self._last = new
         self._logs.follow(new.logs)
-        self._spans.set_sample_ratio(new.traces.sample_ratio)
+        self._spans.sampler.set_ratio(new.traces.sample_ratio)
 
 
 def main(
@@ -132,7 +132,7 @@ async def _served(
     Reload(settings, logs, spans).on_signal(signals)
     signals.on(signal.SIGUSR1, partial(log_stacks_apart, loop))
     stop, waits = Stop(), settings.lifecycle
-    service = Service(settings, spans, (spans.leave_late_span, logs.access), stop, logs)
+    service = Service(settings, spans, (spans.observe, logs.access), stop, logs)
     blocked = partial(blocking_stack, loop, threading.get_ident())
     last_resort = LastResort(settings.service.name, service.still_running, blocked)
     process = _Process(service, stop, last_resort, waits)

@@ -159,8 +159,8 @@ class Service:
 
     def _rest_server(self, bound: socket) -> Server:
         settings = self._settings.http
-        faces = instrument(self.rest, self._tracing.provider)
-        edge = RestEdge(self._edge, settings.limits, *faces, dressing(settings))
+        stacks = instrument(self.rest, self._tracing.provider)
+        edge = RestEdge(self._edge, settings.limits, *stacks, dressing(settings))
         return http_server("http", edge, bound, settings)
 
     async def _end_calls(self, servers: Servers) -> None:
@@ -178,7 +178,8 @@ class Service:
 
 def _edge(settings: Settings, tracing: Tracing, observers: Sequence[Observer], gate: Gate) -> Edge:
     timeout = settings.calls.timeout.total_seconds()
-    return Edge(tracing.begin, tracing.reads, observers, gate, Alarm(), timeout)
+    propagator = tracing.propagator
+    return Edge(propagator.join, propagator.reads, observers, gate, Alarm(), timeout)
 
 
 @contextmanager

@@ -113,7 +113,7 @@ class LocalService:
             tracing(settings.traces, identity, logs.redact) as spans,
         ):
             spans.add(_KeptSpans(self.spans))
-            observers = (spans.leave_late_span, log.access, self._hear)
+            observers = (spans.observe, log.access, self._hear)
             service = Service(settings, spans, observers, Stop(), log)
             running = service.running(lambda service: build(service, settings))
             async with AsyncExitStack() as clients, self._parts:

@@ -1,7 +1,6 @@
-"""The two faces of one FastAPI application: as it is, and with a span around each request."""
+"""The middleware stacks of one FastAPI application: as it is, and with a span for each request."""
 
 from collections.abc import Awaitable
-from typing import NamedTuple
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -12,18 +11,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import current
 from .instrumentations import choose_stable_names
-from .provider import opening
+from .provider import starting_call
 
 
-class Faces(NamedTuple):
-    """One application, twice; the edge chooses a face for each call."""
+def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp]:
+    """Return `api` without and with spans, to which nothing can be added from now on.
 
-    plain: ASGIApp
-    traced: ASGIApp
-
-
-def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
-    """Return the faces of `api`, to which nothing can be added from now on."""
+    The edge chooses one for each call.
+    """
     plain = api.build_middleware_stack()  # each layer exists only once
     outermost = ServerErrorMiddleware(plain)
     vars(api)["build_middleware_stack"] = lambda: outermost  # the instrumentation asks for one
@@ -34,7 +29,7 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
         excluded_urls="",
         exclude_spans=["receive", "send"],
     )
-    traced = _without_our_part(api.build_middleware_stack())
+    traced = _instrumentation_alone(api.build_middleware_stack())
 
     def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["app"] = api  # as FastAPI does in front of its one stack
@@ -43,25 +38,25 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
     def answer_traced(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["app"] = api
         call = current.get()
-        opening.set(call)
+        starting_call.set(call)
         if call is not None:
-            call.scope = scope  # what the span tells
+            call.scope = scope  # for the attributes of the span
         return traced(scope, receive, send)
 
-    return Faces(answer_plainly, answer_traced)
+    return answer_plainly, answer_traced
 
 
-def _without_our_part(stack: ASGIApp) -> ASGIApp:
-    """Return the instrumentation; errors are answered by the edge.
+def _instrumentation_alone(stack: ASGIApp) -> ASGIApp:
+    """Take away the layers that answer errors, as the edge does, and the routing of each request.
 
-    Nor does it route each request once more: the span gets its name when the call has ended.
+    The span gets its name when the call has ended.
     """
     assert isinstance(stack, ServerErrorMiddleware)
     instrumentation = stack.app
     assert isinstance(instrumentation, OpenTelemetryMiddleware)
-    answering = instrumentation.app
-    assert isinstance(answering, ServerErrorMiddleware)
-    instrumentation.app = answering.app
+    error_layer = instrumentation.app
+    assert isinstance(error_layer, ServerErrorMiddleware)
+    instrumentation.app = error_layer.app
     instrumentation.default_span_details = _method
     return instrumentation
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's instrumentation of each library that has one installed is used without a line.
+"""Starts OpenTelemetry's instrumentation of each library that has one installed.
 
 As the command `opentelemetry-instrument` does it, but for what has spans of ours already.
 """
@@ -15,18 +15,7 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_DISABLED_INSTRUMENTATIONS,
 )
 
-VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
-STABLE = "http"
-
-
-def choose_stable_names() -> None:
-    """Tell them; they read it once, when the first one begins to work."""
-    chosen = [each.strip() for each in os.environ.get(VARIABLE, "").split(",")]
-    others = [each for each in chosen if each and not each.startswith(STABLE)]
-    os.environ[VARIABLE] = ",".join([STABLE, *others])
-
-
-GROUP = "opentelemetry_instrumentor"
+GROUP = "opentelemetry_instrumentor"  # of entry points
 GRPC = ("grpc_server", "grpc_aio_client", "grpc_aio_server")  # blocking clients have none of ours
 OURS = frozenset({"asgi", "starlette", "fastapi", "httpx", "httpx2", "logging", *GRPC})
 ALL = "*"
@@ -35,35 +24,46 @@ ALL = "*"
 @contextmanager
 def instrumented(variables: Mapping[str, str]) -> Iterator[None]:
     """Use every instrumentation there is until the end; one that fails is a line in the log."""
-    named = variables.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
-    disabled = OURS.union(name.strip() for name in named)
-    found = [each for each in entry_points(group=GROUP) if disabled.isdisjoint({each.name, ALL})]
+    names = variables.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
+    disabled = OURS.union(name.strip() for name in names)
+    entries = [each for each in entry_points(group=GROUP) if disabled.isdisjoint({each.name, ALL})]
     with ExitStack() as undo:
-        for each in found:
-            _use(each, undo)
+        for entry in entries:
+            _use(entry, undo)
         yield
 
 
-def _use(found: EntryPoint, undo: ExitStack) -> None:
+def _use(entry: EntryPoint, undo: ExitStack) -> None:
     try:
-        if _fits(found):
+        if _fits(entry):
             choose_stable_names()
-            instrumentor = found.load()()
+            instrumentor = entry.load()()
             instrumentor.instrument(skip_dep_check=True)
             undo.callback(_end, instrumentor)
-            logger.debug("traces: {} is traced", found.name)
+            logger.debug("traces: {} is traced", entry.name)
     except Exception as error:  # whatever it does, the service can do without
-        logger.warning("traces: {} is not traced: {}: {}", found.name, type(error).__name__, error)
+        logger.warning("traces: {} is not traced: {}: {}", entry.name, type(error).__name__, error)
 
 
-def _fits(found: EntryPoint) -> bool:
+def _fits(entry: EntryPoint) -> bool:
     """Tell whether the library itself is there, in a version that can be instrumented."""
-    conflict = get_dist_dependency_conflicts(found.dist) if found.dist else None
+    conflict = get_dist_dependency_conflicts(entry.dist) if entry.dist else None
     if conflict and conflict.found:
-        logger.warning("traces: {} is not traced: {}", found.name, conflict)
+        logger.warning("traces: {} is not traced: {}", entry.name, conflict)
     return conflict is None
 
 
 def _end(instrumentor: Any) -> None:
     with suppress(Exception):
         instrumentor.uninstrument()
+
+
+STABILITY = "OTEL_SEMCONV_STABILITY_OPT_IN"
+STABLE = "http"
+
+
+def choose_stable_names() -> None:
+    """Let them name attributes as the stable conventions do; the first that begins reads it."""
+    chosen = [each.strip() for each in os.environ.get(STABILITY, "").split(",")]
+    others = [each for each in chosen if each and not each.startswith(STABLE)]
+    os.environ[STABILITY] = ",".join([STABLE, *others])

@@ -1,19 +1,22 @@
-"""The tracer provider, and OpenTelemetry's global one, which hands over to it."""
+"""Tracer providers: OpenTelemetry's global one, and what makes that of a service follow its calls.
 
-import socket
-from collections.abc import Iterator
+A span has the ids of the call that is being answered, and is sampled as the call is.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider as SdkProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision as Verdict, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import (
     NonRecordingSpan,
+    NoOpTracer,
     NoOpTracerProvider,
     ProxyTracerProvider,
     Span,
@@ -26,17 +29,15 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes
 
 from ..calls.call import Call, current
-from ..settings import Identity
-from .trace_context import Decision
 
-_providers: list[TracerProvider] = [NoOpTracerProvider()]
+_providers: list[TracerProvider] = [NoOpTracerProvider()]  # the last one makes the spans
 
 
 @contextmanager
-def in_force(provider: TracerProvider) -> Iterator[None]:
+def made_global(provider: TracerProvider) -> Iterator[None]:
     """Let `provider` make the spans of `opentelemetry.trace.get_tracer`, until the end."""
     if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):  # nobody has set one
-        trace.set_tracer_provider(ProviderInForce())
+        trace.set_tracer_provider(GlobalProvider())
     _providers.append(provider)
     try:
         yield
@@ -44,55 +45,39 @@ def in_force(provider: TracerProvider) -> Iterator[None]:
         _providers.remove(provider)
 
 
-class ProviderInForce(TracerProvider):
-    """Asks the provider in force each time that a span starts."""
+class GlobalProvider(TracerProvider):
+    """Hands over to the provider of the service that runs: OpenTelemetry's can be set only once."""
 
-    def get_tracer(
-        self,
-        instrumenting_module_name: str,
-        instrumenting_library_version: str | None = None,
-        schema_url: str | None = None,
-        attributes: Attributes = None,
-    ) -> Tracer:
-        return _TracerInForce(
-            (instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
-        )
+    def get_tracer(self, *args: Any, **kwargs: Any) -> Tracer:
+        return _GlobalTracer(lambda provider: provider.get_tracer(*args, **kwargs))
 
 
-class _TracerInForce(Tracer):
-    def __init__(self, scope: tuple[str, str | None, str | None, Attributes]) -> None:
-        self._scope = scope
-        self._known: tuple[TracerProvider, Tracer] | None = None
+class _GlobalTracer(NoOpTracer):
+    """Asks at the start of each span whose it is; what it inherits calls `start_span`, too."""
+
+    def __init__(self, make: Callable[[TracerProvider], Tracer]) -> None:
+        self._tracer_of = lru_cache(maxsize=1)(make)
 
     def start_span(self, *args: Any, **kwargs: Any) -> Span:
-        return self._tracer().start_span(*args, **kwargs)
-
-    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
-        return self._tracer().start_as_current_span(*args, **kwargs)
-
-    def _tracer(self) -> Tracer:
-        provider = _providers[-1]
-        if self._known is None or self._known[0] is not provider:
-            self._known = provider, provider.get_tracer(*self._scope)
-        return self._known[1]
+        return self._tracer_of(_providers[-1]).start_span(*args, **kwargs)
 
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 # The call whose server span starts next: the first span id that is asked for is the call's.
-opening: ContextVar[Call | None] = ContextVar("opening", default=None)
+starting_call: ContextVar[Call | None] = ContextVar("starting_call", default=None)
 
 
-def context_of(call: Call, span_id: str, *, is_remote: bool) -> SpanContext:
+def span_context(call: Call, span_id: str, *, is_remote: bool) -> SpanContext:
     """Return the name of a span in the trace of `call`, as OpenTelemetry holds it."""
     return SpanContext(int(call.trace_id, 16), int(span_id, 16), is_remote, SAMPLED)
 
 
-def above(call: Call, context: Context) -> Context:
+def below_caller(call: Call, context: Context) -> Context:
     """Return `context` with what called `call`, if anything did, as the current span."""
     if call.parent_id is None:
         return context
-    caller = NonRecordingSpan(context_of(call, call.parent_id, is_remote=True))
+    caller = NonRecordingSpan(span_context(call, call.parent_id, is_remote=True))
     return trace.set_span_in_context(caller, context)
 
 
@@ -104,9 +89,9 @@ class CallIds(RandomIdGenerator):
         return super().generate_trace_id() if call is None else int(call.trace_id, 16)
 
     def generate_span_id(self) -> int:
-        call = opening.get()
+        call = starting_call.get()
         if call is not None:
-            opening.set(None)
+            starting_call.set(None)
             return int(call.span_id, 16)
         call = current.get()
         if call is None or call.sampled:
@@ -114,11 +99,24 @@ class CallIds(RandomIdGenerator):
         return int(call.span_id, 16)  # this span is not kept: what it calls hangs below the call
 
 
-class FollowsCall(Sampler):
-    """Decides as the parent was decided, else as the call under way, else by the ratio."""
+LOW_BITS = 64  # of a trace id, those that decide
+ABOVE_ALL = "g"  # no hexadecimal number comes after it
 
-    def __init__(self, decision: Decision) -> None:
-        self._decision = decision
+
+class CallSampler(Sampler):
+    """Samples spans as their parent was, else as the call under way is, else by the ratio."""
+
+    def __init__(self, ratio: float) -> None:
+        self.set_ratio(ratio)
+
+    def set_ratio(self, ratio: float) -> None:
+        """Sample this part of the traces from now on, 0 to 1."""
+        bound = round(ratio * (1 << LOW_BITS))
+        self._bound = ABOVE_ALL if bound >> LOW_BITS else f"{bound:016x}"
+
+    def samples(self, trace_id: str) -> bool:
+        """Decide by the rule of OpenTelemetry's TraceIdRatioBased, so that services agree."""
+        return trace_id[16:] < self._bound
 
     def should_sample(
         self,
@@ -131,31 +129,28 @@ class FollowsCall(Sampler):
         **named: Any,
     ) -> SamplingResult:
         """Decide about one span."""
-        keeps = self._keeps(parent_context, trace_id)
-        return SamplingResult(Verdict.RECORD_AND_SAMPLE if keeps else Verdict.DROP, attributes)
+        parent, call = trace.get_current_span(parent_context).get_span_context(), current.get()
+        if parent.is_valid:
+            sampled = parent.trace_flags.sampled
+        elif call is not None:
+            sampled = call.sampled
+        else:
+            sampled = self.samples(trace.format_trace_id(trace_id))
+        return SamplingResult(Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP, attributes)
 
     def get_description(self) -> str:
         return type(self).__name__
 
-    def _keeps(self, parent_context: Context | None, trace_id: int) -> bool:
-        parent = trace.get_current_span(parent_context).get_span_context()
-        if parent.is_valid:
-            return parent.trace_flags.sampled
-        call = current.get()
-        if call is not None:
-            return call.sampled
-        return self._decision.chooses(trace.format_trace_id(trace_id))
 
-
-class Spans(SpanProcessor):
+class EndedSpans(SpanProcessor):
     """Passes ended spans on; that of a call only when the call has ended and all is known."""
 
-    def __init__(self) -> None:
-        self._next: list[SpanProcessor] = []
+    def __init__(self, *processors: SpanProcessor) -> None:
+        self._processors = list(processors)
 
     def add(self, processor: SpanProcessor) -> None:
         """Pass spans on to `processor` too."""
-        self._next.append(processor)
+        self._processors.append(processor)
 
     def on_end(self, span: ReadableSpan) -> None:
         call = current.get()
@@ -166,32 +161,9 @@ class Spans(SpanProcessor):
 
     def release(self, span: ReadableSpan) -> None:
         """Pass on a span that is complete."""
-        for processor in self._next:
+        for processor in self._processors:
             processor.on_end(span)
 
     def shutdown(self) -> None:
-        for processor in self._next:
+        for processor in self._processors:
             processor.shutdown()
-
-
-def make_provider(resource: Resource, decision: Decision, spans: Spans) -> SdkProvider:
-    """Return a provider that does nothing at exit: whoever made it stops it."""
-    provider = SdkProvider(
-        sampler=FollowsCall(decision),
-        resource=resource,
-        shutdown_on_exit=False,
-        id_generator=CallIds(),
-    )
-    provider.add_span_processor(spans)
-    return provider
-
-
-def resource_of(identity: Identity) -> Resource:
-    """Say who sends the spans, by OpenTelemetry's conventions for services and deployments."""
-    known = {
-        "service.name": identity.name,
-        "service.version": identity.version,
-        "service.instance.id": identity.instance or socket.gethostname(),
-        "deployment.environment.name": identity.environment,
-    }
-    return Resource.create({key: value for key, value in known.items() if value})

@@ -11,25 +11,42 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from .. import errors
 from ..calls.call import Call
-from .provider import context_of
+from .provider import span_context
 
-Known = dict[str, str | int | None]
+Attributes = dict[str, Any]
 
 METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
 OTHER = "_OTHER"
 PORTS = {"http": 80, "https": 443}
+UNREDACTED = "url.query"  # instrumentation sets it as it came, secrets included
+RECORDED = "recorded_in_span"  # in the __dict__ of an exception that is an event of some span
+
+
+def server_span(call: Call, resource: Resource, scope: InstrumentationScope) -> ReadableSpan:
+    """Return the one span of `call`; what handlers added to a span that was open is kept."""
+    opened = call.span if isinstance(call.span, ReadableSpan) else None
+    parent = call.parent_id
+    return ReadableSpan(
+        name=name_of(call),
+        context=span_context(call, call.span_id, is_remote=False),
+        parent=None if parent is None else span_context(call, parent, is_remote=True),
+        resource=resource,
+        attributes=_attributes(call, opened),
+        events=_events(call, opened),
+        links=opened.links if opened else (),
+        kind=SpanKind.SERVER,
+        status=_status(call),
+        start_time=call.started_unix_ns,
+        end_time=call.started_unix_ns + call.duration_ns,
+        instrumentation_scope=scope,
+    )
 
 
 def is_failure(call: Call) -> bool:
     """Tell whether the service failed; a caller's own mistake is none."""
     return errors.is_failure(call.code, call.status)
-
-
-def is_refusal(call: Call) -> bool:
-    """Tell whether the service had its hands full; refusing has to stay cheap."""
-    return call.code == errors.ResourceExhaustedError.code
 
 
 def name_of(call: Call) -> str:
@@ -40,30 +57,41 @@ def name_of(call: Call) -> str:
     return method if call.route is None else f"{method} {call.route}"
 
 
-def attributes_of(call: Call) -> dict[str, str | int]:
-    """Return all that is known about `call`."""
-    known = _http(call) if call.transport == "http" else _rpc(call)
+def _status(call: Call) -> Status:
+    if not is_failure(call):
+        return Status(StatusCode.UNSET)
+    if call.error is None:
+        return Status(StatusCode.ERROR, call.code)
+    return Status(StatusCode.ERROR, f"{type(call.error).__name__}: {call.error}")
+
+
+def _attributes(call: Call, opened: ReadableSpan | None) -> Attributes:
+    ours = _http(call) if call.transport == "http" else _rpc(call)
     address, _, port = call.peer.rpartition(":")
-    known["client.address"] = address.strip("[]") or None
-    known["client.port"] = int(port) if port.isdecimal() else None
-    return {name: value for name, value in known.items() if value is not None}
+    ours["client.address"] = address.strip("[]") or None
+    ours["client.port"] = int(port) if port.isdecimal() else None
+    ours = {name: value for name, value in ours.items() if value is not None}
+    theirs = opened.attributes if opened else None
+    if theirs is None:
+        return ours
+    return ours | {n: theirs[n] for n in theirs if n not in ours and n != UNREDACTED}
 
 
-def _http(call: Call) -> Known:
-    known = call.method in METHODS
-    told: Known = {
-        "http.request.method": call.method if known else OTHER,
-        "http.request.method_original": None if known else call.method,
+def _http(call: Call) -> Attributes:
+    is_known = call.method in METHODS
+    return {
+        "http.request.method": call.method if is_known else OTHER,
+        "http.request.method_original": None if is_known else call.method,
         "http.route": call.route,
         "http.response.status_code": call.status or None,
         "error.type": str(call.status or call.code) if is_failure(call) else None,
         "url.path": call.path,
         "user_agent.original": call.user_agent,
+        **(_server(call.scope) if call.scope else {}),
     }
-    return told if call.scope is None else told | _server(call.scope)
 
 
-def _rpc(call: Call) -> Known:
+def _rpc(call: Call) -> Attributes:
     return {
         "rpc.system.name": "grpc",
         "rpc.method": call.method,
@@ -72,7 +100,7 @@ def _rpc(call: Call) -> Known:
     }
 
 
-def _server(scope: Mapping[str, Any]) -> Known:
+def _server(scope: Mapping[str, Any]) -> Attributes:
     """Return what the caller asked for, else where the server listens."""
     host, port = _host(scope)
     return {
@@ -93,76 +121,35 @@ def _host(scope: Mapping[str, Any]) -> tuple[str | None, int | None]:
     return bracketed.strip("[]"), int(port)
 
 
-UNREDACTED = "url.query"  # instrumentation sets it as it came, secrets included
-RECORDED = "recorded_in_span"  # in the __dict__ of an exception that some span tells already
-
-
-def server_span(call: Call, resource: Resource, scope: InstrumentationScope) -> ReadableSpan:
-    """Return the one span of `call`; what handlers added to a span that was open is kept."""
-    opened = call.span if isinstance(call.span, ReadableSpan) else None
-    parent = call.parent_id
-    return ReadableSpan(
-        name=name_of(call),
-        context=context_of(call, call.span_id, is_remote=False),
-        parent=None if parent is None else context_of(call, parent, is_remote=True),
-        resource=resource,
-        attributes=_attributes(call, opened),
-        events=_events(call, opened),
-        links=opened.links if opened else (),
-        kind=SpanKind.SERVER,
-        status=_status(call),
-        start_time=call.started_unix_ns,
-        end_time=call.started_unix_ns + call.duration_ns,
-        instrumentation_scope=scope,
-    )
-
-
-def exception_event(error: BaseException, timestamp: int) -> Event:
-    """Return the event of OpenTelemetry's conventions; `timestamp` in nanoseconds since 1970."""
-    module, name = type(error).__module__, type(error).__qualname__
-    told = {
-        "exception.type": name if module == "builtins" else f"{module}.{name}",
-        "exception.message": str(error),
-        "exception.stacktrace": "".join(traceback.format_exception(error)),
-    }
-    return Event("exception", told, timestamp)
+def _events(call: Call, opened: ReadableSpan | None) -> list[Event]:
+    """Return those of handlers, and the exception once, however many layers recorded it."""
+    events = list(opened.events) if opened else []
+    if call.error is None:
+        return events
+    event = _exception_event(call.error, call.started_unix_ns + call.duration_ns)
+    events = [other for other in events if not _is_same(event, other)]
+    return [*events, event] if record_first(call.error) else events
 
 
 def record_first(error: BaseException) -> bool:
     """Tell whether no span has this exception as an event yet; from now on one has."""
-    notes = vars(error)
-    is_first = RECORDED not in notes
-    notes[RECORDED] = True
+    is_first = RECORDED not in vars(error)
+    vars(error)[RECORDED] = True
     return is_first
 
 
-def _attributes(call: Call, opened: ReadableSpan | None) -> Mapping[str, Any]:
-    known = attributes_of(call)
-    told = opened.attributes if opened else None
-    if told is None:
-        return known
-    return known | {name: told[name] for name in told if name not in known and name != UNREDACTED}
-
-
-def _events(call: Call, opened: ReadableSpan | None) -> list[Event]:
-    """Return what handlers told, and the exception once, however many layers recorded it."""
-    told = list(opened.events) if opened else []
-    if call.error is None:
-        return told
-    event = exception_event(call.error, call.started_unix_ns + call.duration_ns)
-    told = [other for other in told if not _is_same(event, other)]
-    return [*told, event] if record_first(call.error) else told
+def _exception_event(error: BaseException, timestamp: int) -> Event:
+    """Return the event of OpenTelemetry's conventions; `timestamp` in nanoseconds since 1970."""
+    module, name = type(error).__module__, type(error).__qualname__
+    attributes = {
+        "exception.type": name if module == "builtins" else f"{module}.{name}",
+        "exception.message": str(error),
+        "exception.stacktrace": "".join(traceback.format_exception(error)),
+    }
+    return Event("exception", attributes, timestamp)
 
 
 def _is_same(event: Event, other: Event) -> bool:
     ours, theirs = event.attributes or {}, other.attributes or {}
     same = ("exception.type", "exception.message")
     return other.name == event.name and all(ours[key] == theirs.get(key) for key in same)
-
-
-def _status(call: Call) -> Status:
-    if not is_failure(call):
-        return Status(StatusCode.UNSET)
-    if call.error is None:
-        return Status(StatusCode.ERROR, call.code)
-    return Status(StatusCode.ERROR, f"{type(call.error).__name__}: {call.error}")

@@ -1,6 +1,6 @@
 """Settings of traces, and OpenTelemetry's variables that tell how spans leave."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -34,26 +34,21 @@ class TracesSettings(Section):
     """A call that took longer leaves its server span although it was not sampled."""
 
 
-READ_BY_SETTINGS = frozenset(
-    (
-        "OTEL_PROPAGATORS",
-        "OTEL_RESOURCE_ATTRIBUTES",
-        "OTEL_SDK_DISABLED",
-        "OTEL_SERVICE_NAME",
-        "OTEL_TRACES_EXPORTER",
-        "OTEL_TRACES_SAMPLER",
-        "OTEL_TRACES_SAMPLER_ARG",
-    )
+# Variables of OpenTelemetry that count: for our settings, for the queue of spans, ...
+HONOURED = (
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_PROPAGATORS",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SDK_DISABLED",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
 )
-READ_HERE = frozenset(
-    (
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-        "OTEL_BSP_MAX_QUEUE_SIZE",
-        "OTEL_BSP_SCHEDULE_DELAY",
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
-    )
-)
-# What OpenTelemetry's own packages read, wherever we tell them nothing else.
+# ... for OpenTelemetry's own packages, which read them wherever we tell them nothing else ...
 READ_BY_PACKAGES = (
     "OTEL_ATTRIBUTE_",
     "OTEL_EVENT_ATTRIBUTE_",
@@ -64,19 +59,18 @@ READ_BY_PACKAGES = (
     "OTEL_SEMCONV_STABILITY_OPT_IN",
     "OTEL_SPAN_",
 )
-# Of those, the ones that do not reach what we write ourselves: the span of a call that is answered.
-NOT_EVERYWHERE = {
-    "OTEL_ATTRIBUTE_": "spans of calls that are answered",
-    "OTEL_EVENT_ATTRIBUTE_": "spans of calls that are answered",
-    "OTEL_LINK_ATTRIBUTE_": "spans of calls that are answered",
-    "OTEL_SPAN_": "spans of calls that are answered",
-    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_": "calls that were not sampled",
-}
 READ_BY_OTLP = tuple(
     f"OTEL_EXPORTER_OTLP_{signal}{what}"
     for signal in ("", "TRACES_")
     for what in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "HEADERS")
 )
+# ... of which these do not reach what we write ourselves: the span of a call that is answered.
+NOT_EVERYWHERE = {
+    ("OTEL_ATTRIBUTE_", "OTEL_EVENT_ATTRIBUTE_", "OTEL_LINK_ATTRIBUTE_", "OTEL_SPAN_"): (
+        "spans of calls that are answered"
+    ),
+    ("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_",): "calls that were not sampled",
+}
 
 
 def bounds(variables: Mapping[str, str]) -> Bounds:
@@ -90,16 +84,17 @@ def bounds(variables: Mapping[str, str]) -> Bounds:
 
 def not_honoured(variables: Mapping[str, str], exporter: str) -> list[str]:
     """Return the variables of OpenTelemetry that are set and change nothing."""
-    honoured = {*READ_BY_SETTINGS, *READ_HERE, *ENDPOINTS.get(exporter, ())}
+    honoured = {*HONOURED, *ENDPOINTS.get(exporter, ())}
     packages = READ_BY_PACKAGES + (READ_BY_OTLP if exporter == "otlp" else ())
-    set_ones = sorted(name for name in variables if name.startswith("OTEL_"))
-    unknown = [n for n in set_ones if n not in honoured and not n.startswith(packages)]
-    return [*unknown, *_without_meaning(variables), *_not_everywhere(set_ones)]
-
-
-def _not_everywhere(names: Sequence[str]) -> Iterator[str]:
-    for prefix, where in NOT_EVERYWHERE.items():
-        yield from (f"{name} (for {where})" for name in names if name.startswith(prefix))
+    names = sorted(name for name in variables if name.startswith("OTEL_"))
+    unknown = [n for n in names if n not in honoured and not n.startswith(packages)]
+    not_everywhere = [
+        f"{name} (for {where})"
+        for prefixes, where in NOT_EVERYWHERE.items()
+        for name in names
+        if name.startswith(prefixes)
+    ]
+    return [*unknown, *_without_meaning(variables), *not_everywhere]
 
 
 def _without_meaning(variables: Mapping[str, str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+import socket
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from loguru import logger
@@ -11,27 +12,118 @@ from opentelemetry.context import Context
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
-from ..calls.call import Call, Transport
+from ..calls.call import Call
+from ..errors import ResourceExhaustedError
 from ..logs.settings import RedactSettings
 from ..settings import Identity
 from .exporters import make_outbox
 from .propagation import Propagator
-from .provider import Spans, above, in_force, make_provider, opening, resource_of
-from .server_span import is_failure, is_refusal, name_of, server_span
+from .provider import CallIds, CallSampler, EndedSpans, below_caller, made_global, starting_call
+from .server_span import is_failure, name_of, server_span
 from .settings import TracesSettings, bounds, not_honoured
 from .span_queue import Outbox, Redaction
-from .spans import automatic
-from .trace_context import Decision
+from .spans import functions_traced
 
-BAGGAGE = "baggage"
 SCOPE = InstrumentationScope("twinport.traces", "")
+UNKEPT = ("OK", ResourceExhaustedError.code)  # to refuse, with its hands full, has to stay cheap
 
 
-class Opened:
+@contextmanager
+def tracing(
+    settings: TracesSettings, identity: Identity, redact: RedactSettings | None = None
+) -> Iterator["Tracing"]:
+    """Make the spans of this process ours until the end; raises StartupError."""
+    if names := not_honoured(os.environ, settings.exporter):
+        logger.warning("traces: set, but without effect here: {}", ", ".join(names))
+    os.environ.pop(OTEL_PYTHON_TRACER_PROVIDER, None)  # or it is set when somebody asks for ours
+    redaction = Redaction((redact or RedactSettings()).redactor())
+    outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
+    ours = Tracing(settings, resource_of(identity), outbox)
+    before = get_global_textmap()
+    set_global_textmap(ours.propagator)
+    try:
+        with made_global(ours.provider), functions_traced(settings.functions):
+            yield ours
+    finally:
+        set_global_textmap(before)
+        ours.provider.shutdown()
+
+
+def resource_of(identity: Identity) -> Resource:
+    """Say who sends the spans, by OpenTelemetry's conventions for services and deployments."""
+    attributes = {
+        "service.name": identity.name,
+        "service.version": identity.version,
+        "service.instance.id": identity.instance or socket.gethostname(),
+        "deployment.environment.name": identity.environment,
+    }
+    return Resource.create({key: value for key, value in attributes.items() if value})
+
+
+class Tracing:
+    """The parts that trace one service; `propagator` decides about each call when it begins."""
+
+    def __init__(self, settings: TracesSettings, resource: Resource, outbox: Outbox | None) -> None:
+        self._outbox, self._spans = outbox, EndedSpans(*filter(None, [outbox]))
+        self.sampler = CallSampler(settings.sample_ratio)
+        self.propagator = Propagator(settings.propagators, self.sampler)
+        self.provider = TracerProvider(
+            sampler=self.sampler,
+            resource=resource,
+            shutdown_on_exit=False,  # whoever made it stops it
+            id_generator=CallIds(),
+        )
+        self.provider.add_span_processor(self._spans)
+        self._tracer = self.provider.get_tracer(SCOPE.name)
+        self._keeps_errors = settings.keep_errors
+        self._slow_ns = settings.keep_slower_than.total_seconds() * 1e9
+
+    def add(self, processor: SpanProcessor) -> None:
+        """Show `processor` each span that is complete."""
+        self._spans.add(processor)
+
+    def opened(self, call: Call) -> "OpenServerSpan":
+        """Start the server span of a sampled gRPC call and keep it the current one."""
+        before = otel.get_current()
+        starting_call.set(call)
+        span = self._tracer.start_span(name_of(call), below_caller(call, before), SpanKind.SERVER)
+        starting_call.set(None)  # without an SDK nobody has asked
+        otel.attach(set_span_in_context(span, before))
+        return OpenServerSpan(span, before)
+
+    def observe(self, call: Call) -> None:
+        """Send the server span of a call that was sampled, has failed or was slow; an Observer."""
+        is_kept = call.sampled or call.duration_ns > self._slow_ns
+        if is_kept or (call.code not in UNKEPT and self._keeps_errors and is_failure(call)):
+            self._spans.release(server_span(call, self.provider.resource, SCOPE))
+
+    def dropped(self) -> int:
+        """Return how many spans have never reached the backend."""
+        return self._outbox.lost if self._outbox else 0
+
+    async def close(self, seconds: float) -> None:
+        """Send what is waiting, for at most `seconds`; later spans are lost."""
+        if self._outbox is None:
+            return
+        loop, sent = asyncio.get_running_loop(), asyncio.Event()
+
+        def note_sent() -> None:
+            with suppress(RuntimeError):  # the loop did not wait for us
+                loop.call_soon_threadsafe(sent.set)
+
+        self._outbox.close(seconds, note_sent)
+        try:
+            async with asyncio.timeout(seconds):
+                await sent.wait()
+        except TimeoutError:
+            self._outbox.give_up()
+
+
+class OpenServerSpan:
     """The server span of a call that is being answered; it may end in any task.
 
     It leaves when the observers hear of the call's end.
@@ -46,104 +138,3 @@ class Opened:
     def __exit__(self, *_: object) -> None:
         self._span.end()
         otel.attach(self._before)  # detaching fails where a generator is closed by another task
-
-
-class Tracing:
-    """Decides about each call when it begins, and sees to its server span when it has ended."""
-
-    def __init__(self, settings: TracesSettings, resource: Resource, outbox: Outbox | None) -> None:
-        self._decision = Decision(settings.sample_ratio, settings.propagators)
-        self._spans = Spans()
-        self._outbox = outbox
-        if outbox is not None:
-            self._spans.add(outbox)
-        self.provider = make_provider(resource, self._decision, self._spans)
-        self.propagator = Propagator(self._decision, settings.propagators)
-        self._tracer = self.provider.get_tracer(SCOPE.name)
-        self._keeps_errors = settings.keep_errors
-        self._slow_ns = settings.keep_slower_than.total_seconds() * 1e9
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """The headers, in lower case, that `begin` has to be given."""
-        return self._decision.reads | {BAGGAGE}
-
-    def begin(self, transport: Transport, headers: Mapping[str, str]) -> Call:
-        """Return the call that these headers, by lower-case name, announce."""
-        if BAGGAGE in headers:
-            carried = self.propagator.luggage(headers.get, Context())
-            if carried:  # each call has a task of its own, so nobody else sees this context
-                otel.attach(carried)
-        return self._decision.begin(transport, headers)
-
-    def opened(self, call: Call) -> Opened:
-        """Start the server span of a sampled gRPC call and keep it the current one."""
-        before = otel.get_current()
-        opening.set(call)
-        span = self._tracer.start_span(name_of(call), above(call, before), SpanKind.SERVER)
-        opening.set(None)  # without an SDK nobody has asked
-        otel.attach(set_span_in_context(span, before))
-        return Opened(span, before)
-
-    def leave_late_span(self, call: Call) -> None:
-        """Send the server span of a call that was sampled, has failed or was slow; an Observer."""
-        kept = call.sampled or call.duration_ns > self._slow_ns
-        if kept or (call.code != "OK" and self._keeps(call)):
-            self._spans.release(server_span(call, self.provider.resource, SCOPE))
-
-    def _keeps(self, call: Call) -> bool:
-        return self._keeps_errors and is_failure(call) and not is_refusal(call)
-
-    def inject(self, headers: MutableMapping[str, str]) -> None:
-        """Add what the next service is told, also that nothing is traced."""
-        headers.update(self.propagator.outgoing())
-
-    def add(self, processor: SpanProcessor) -> None:
-        """Show `processor` each span that is complete."""
-        self._spans.add(processor)
-
-    def set_sample_ratio(self, ratio: float) -> None:
-        """Trace this part of the calls from now on, 0 to 1."""
-        self._decision.set_ratio(ratio)
-
-    def dropped(self) -> int:
-        """Return how many spans have never reached the backend."""
-        return self._outbox.lost if self._outbox else 0
-
-    async def close(self, seconds: float) -> None:
-        """Send what is waiting, for at most `seconds`; later spans are lost."""
-        if self._outbox is None:
-            return
-        loop, sent = asyncio.get_running_loop(), asyncio.Event()
-
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop did not wait for us
-                loop.call_soon_threadsafe(sent.set)
-
-        self._outbox.close(seconds, tell)
-        try:
-            async with asyncio.timeout(seconds):
-                await sent.wait()
-        except TimeoutError:
-            self._outbox.give_up()
-
-
-@contextmanager
-def tracing(
-    settings: TracesSettings, identity: Identity, redact: RedactSettings | None = None
-) -> Iterator[Tracing]:
-    """Make the spans of this process ours until the end; raises StartupError."""
-    if names := not_honoured(os.environ, settings.exporter):
-        logger.warning("traces: set, but without effect here: {}", ", ".join(names))
-    os.environ.pop(OTEL_PYTHON_TRACER_PROVIDER, None)  # or it is set when somebody asks for ours
-    redaction = Redaction((redact or RedactSettings()).redactor())
-    outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
-    ours = Tracing(settings, resource_of(identity), outbox)
-    before = get_global_textmap()
-    set_global_textmap(ours.propagator)
-    try:
-        with in_force(ours.provider), automatic(settings.functions):
-            yield ours
-    finally:
-        set_global_textmap(before)
-        ours.provider.shutdown()

@@ -1,0 +1,19 @@
+"""The edge that both transports have, for tests that need no transport."""
+
+from collections.abc import Callable, Mapping
+
+from twinport.calls.call import Call, Transport
+from twinport.calls.edge import Edge
+from twinport.calls.limits import Alarm, CallSettings, Gate
+from twinport.traces import Tracing
+
+
+def edge(
+    join_trace: Callable[[Call, Mapping[str, str]], None] = lambda call, headers: None,
+) -> Edge:
+    return Edge(join_trace, (), (), Gate(CallSettings()), Alarm(), timeout=30)
+
+
+def opened(traces: Tracing, headers: Mapping[str, str], transport: Transport = "grpc") -> Call:
+    """Open a call as its edge does."""
+    return edge(traces.propagator.join).open(transport, headers)
