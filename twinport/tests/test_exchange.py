@@ -23,8 +23,8 @@ async def test_a_request_that_ends_while_its_body_comes_is_forgotten():
     alarm = Alarm()
     gate = Gate(CallSettings())
     edge = Edge(lambda transport, _: Call(transport, "", ""), (), (), gate, alarm, 1)
-    exchange = Exchange(edge.open("http", {}), edge, HttpLimits(), part_of_a_body, nowhere)
-    exchange.open(30, task=None)
+    exchange = Exchange(edge.open("http", {}), edge, HttpLimits(), {}, part_of_a_body, nowhere)
+    exchange.open(30)
     exchange.wake()  # looks ahead for a part of the body, which has come ...
     await asyncio.sleep(0)
     exchange.close()  # ... before anybody has looked at it

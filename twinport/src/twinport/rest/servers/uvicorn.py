@@ -1,13 +1,11 @@
 """Serves an application with uvicorn: HTTP/1.1 by httptools, within bounds."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable
 from email.utils import formatdate
-from functools import partial
 from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
 from itertools import chain
-from math import ceil
+from math import ceil, inf
 from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,9 +17,16 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from ...tls import HttpTlsSettings
 from ..settings import HttpLimits
-from .connections import HANDLER, NEVER, Connections, Listening, Progress, age_s, refused
+from .connections import (
+    LINGER_S,
+    AsyncioServer,
+    Connections,
+    Progress,
+    age_s,
+    answer_empty,
+    refused,
+)
 
 Sent = Awaitable[None]  # once: to write it where a function is made costs each request
 
@@ -35,11 +40,10 @@ def start(app: ASGIApp, cycle: RequestResponseCycle, connections: Connections) -
                 cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
             return _give_up(handler) if cycle.disconnected else send(message)
 
-        scope[HANDLER] = handler
         try:
             await app(scope, receive, respond)
         except asyncio.CancelledError:
-            await _break_off(cycle, send)
+            await _end_cut(cycle, send)
         finally:
             connections.release(handler)
 
@@ -53,25 +57,23 @@ async def _give_up(handler: asyncio.Task[None]) -> None:
     await asyncio.sleep(0)
 
 
-async def _break_off(cycle: RequestResponseCycle, send: Send) -> None:
-    """Say goodbye to a client whose handler has been cut."""
+async def _end_cut(cycle: RequestResponseCycle, send: Send) -> None:
+    """Answer 503 where the handler has been cut, if an answer can still be given."""
     if cycle.response_started or cycle.disconnected:
         cycle.transport.abort()
         await asyncio.sleep(0)
-        return
-    headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+    else:
+        await answer_empty(send, SERVICE_UNAVAILABLE, CLOSE)
 
 
-LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
+CLOSE = (b"connection", b"close")
 
 
 class HeadTooLargeError(Exception):
     """Ends the parsing of a request."""
 
 
-class Refusal(asyncio.Protocol):
+class ClosingProtocol(asyncio.Protocol):
     """Closes a connection that is one too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -128,7 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take what the client sends; a head has its time and its size."""
         if self._discarding:
             return
-        if self._due < NEVER:
+        if self._due < inf:
             self._due = min(self._due, self.loop.time() + self._header_s)
         self._head_bytes += len(data)
         self._may_be_large = self._head_bytes > self._limit  # also what holds several heads
@@ -142,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
             raise HeadTooLargeError
         super().on_headers_complete()
-        self._due, self._head_bytes = NEVER, 0
+        self._due, self._head_bytes = inf, 0
         if self._old:
             self.cycle.keep_alive = False
 
@@ -174,7 +176,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._gives_up_answer():
             self.transport.abort()
             return
-        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        headers = [(b"content-length", b"0"), CLOSE]
         headers += refused(status, self.client) + self.server_state.default_headers
         fields = b"".join(b"%b: %b\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n")
@@ -206,54 +208,40 @@ class BoundedProtocol(HttpToolsProtocol):
         start(app, cycle, self._connections)
 
 
-PROTOCOLS = ["http/1.1"]
 DATE_S = 1.0
 
 
-class UvicornServer:
+class UvicornServer(AsyncioServer):
     """Accepts on a listening socket from `start` to `stop`.
 
     uvicorn's own server would leave the process when it cannot start, look for its end every 0.1 s,
     and leave connections behind when the grace is over.
     """
 
-    def __init__(
-        self,
-        name: str,
-        app: ASGIApp,
-        bound: socket.socket,
-        limits: HttpLimits,
-        tls: HttpTlsSettings | None = None,
-    ) -> None:
-        self.name = name
-        self._listening = Listening(name, bound, limits, tls, PROTOCOLS)
-        self._config, self._state = _config(app, limits), ServerState()
-        self._connections = Connections(limits)
+    protocols = ("http/1.1",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._config, self._state = _config(self.app, self.limits), ServerState()
+
+    async def listen(self, **options: Any) -> asyncio.Server:
+        """Listen with asyncio's create_server."""
+        return await asyncio.get_running_loop().create_server(self._protocol, **options)
 
     async def start(self) -> None:
         """Accept connections."""
-        loop = asyncio.get_running_loop()
         self._tell_date()
-        await self._listening.start(partial(loop.create_server, self._protocol))
-        self._watch = asyncio.create_task(self._connections.watch())
+        await super().start()
 
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls finish for `grace` seconds, then cut them."""
-        self._listening.close()
-        await self._connections.end(grace)
-        self._watch.cancel()
+        await super().stop(grace)
         self._clock.cancel()
 
-    async def wait(self) -> None:
-        """Return when serving has ended; raises what ended it."""
-        await asyncio.wait([self._watch])
-        if not self._watch.cancelled():
-            self._watch.result()
-
     def _protocol(self) -> asyncio.Protocol:
-        if self._connections.full:
-            return Refusal()
-        return BoundedProtocol(self._connections, self._config, self._state)
+        if self.connections.full:
+            return ClosingProtocol()
+        return BoundedProtocol(self.connections, self._config, self._state)
 
     def _tell_date(self) -> None:
         """Renew the date that every answer carries (RFC 9110, 6.6.1)."""
