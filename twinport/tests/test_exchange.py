@@ -1,4 +1,4 @@
-"""What is left of a request that has ended: nothing."""
+"""What a request has and leaves: a deadline until it is answered, and nothing after its end."""
 
 import asyncio
 import gc
@@ -19,12 +19,25 @@ async def nowhere(message: object) -> None:
     raise AssertionError(message)
 
 
+async def anywhere(message: object) -> None:
+    """Take an answer."""
+
+
+def opened() -> tuple[Exchange, Call]:
+    edge = Edge(
+        lambda transport, _: Call(transport, "", ""), (), (), Gate(CallSettings()), Alarm(), 1
+    )
+    exchange, call = Exchange(HttpLimits(), {}, {}, part_of_a_body), edge.open("http", {})
+    exchange.open(call, edge, anywhere, None)
+    return exchange, call
+
+
 async def test_a_request_that_ends_while_its_body_comes_is_forgotten():
     alarm = Alarm()
     gate = Gate(CallSettings())
     edge = Edge(lambda transport, _: Call(transport, "", ""), (), (), gate, alarm, 1)
-    exchange = Exchange(edge.open("http", {}), edge, HttpLimits(), {}, part_of_a_body, nowhere)
-    exchange.open(30)
+    exchange = Exchange(HttpLimits(), {}, {}, part_of_a_body)
+    exchange.open(edge.open("http", {}), edge, nowhere, None)
     exchange.wake()  # looks ahead for a part of the body, which has come ...
     await asyncio.sleep(0)
     exchange.close()  # ... before anybody has looked at it
@@ -34,3 +47,21 @@ async def test_a_request_that_ends_while_its_body_comes_is_forgotten():
     del exchange
     gc.collect()
     assert left() is None
+
+
+async def test_what_a_stream_calls_need_not_end_with_the_time_that_its_beginning_had():
+    exchange, call = opened()
+    assert call.deadline is not None
+    await exchange.send({"type": "http.response.start", "status": 200})
+    assert call.deadline is None
+    exchange.close()
+
+
+async def test_what_is_called_after_the_answer_need_not_end_with_the_time_that_it_had():
+    exchange, call = opened()
+    head = [(b"content-length", b"2")]
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": head})
+    assert call.deadline is not None
+    await exchange.send({"type": "http.response.body", "body": b"ok"})
+    assert call.deadline is None
+    exchange.close()

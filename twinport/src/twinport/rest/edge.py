@@ -11,14 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import Call, current
 from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
-from ..calls.limits import GRPC_TIMEOUT, time_for
-from ..errors import (
-    CLIENT_CLOSED_REQUEST,
-    DeadlineExceededError,
-    InternalError,
-    UnavailableError,
-    code_of,
-)
+from ..calls.limits import GRPC_TIMEOUT
+from ..errors import CLIENT_CLOSED_REQUEST, DeadlineExceededError, InternalError, UnavailableError
 from ..faults import problem, public, refusal
 from .exchange import LENGTH, BoundedBody, Exchange, peer_of, too_large, unread
 from .servers.connections import CUT
@@ -62,9 +56,9 @@ class RestEdge:
         # Not reset: the server runs each request in a task, and so in a context, of its own. What
         # the call has left in the background keeps it, for its logs.
         current.set(call)
-        exchange = Exchange(call, self._edge, self._limits, head, receive, send)
+        exchange = Exchange(self._limits, scope, head, receive)
         try:
-            exchange.open(time_for(headers.get(GRPC_TIMEOUT), self._edge.timeout))
+            exchange.open(call, self._edge, send, headers.get(GRPC_TIMEOUT))
             check_head(scope, head, self._limits)
             app = self._traced if call.sampled else self._plain
             await app(scope, exchange.receive, exchange.send)
@@ -73,7 +67,7 @@ class RestEdge:
         except (asyncio.CancelledError, Exception) as error:
             await self._end(exchange, scope, error)
         finally:
-            _conclude(exchange, scope)
+            exchange.close()
             self._edge.close(call)
 
     def _read(self, head: Mapping[bytes, bytes]) -> Mapping[str, str]:
@@ -109,14 +103,6 @@ def _described(call: Call, scope: Scope, head: Mapping[bytes, bytes]) -> Call:
     call.method, call.path = scope["method"], scope["path"]
     call.user_agent = head.get(USER_AGENT, b"").decode("latin-1") or None
     return call
-
-
-def _conclude(exchange: Exchange, scope: Scope) -> None:
-    exchange.close()
-    call = exchange.call
-    call.route = getattr(scope.get("route"), "path", None)
-    if call.code == "OK":  # nobody has named an error: the status tells
-        call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)
 
 
 def _answer(call: Call, error: BaseException) -> ASGIApp:

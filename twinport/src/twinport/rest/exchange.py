@@ -11,7 +11,8 @@ from starlette.types import Message, Receive, Send
 
 from ..calls.call import Call
 from ..calls.edge import REQUEST_ID, TRACE_ID, Edge
-from ..calls.limits import EARLY_S
+from ..calls.limits import EARLY_S, time_for
+from ..errors import CLIENT_CLOSED_REQUEST, code_of
 from .settings import HttpLimits
 from .streams import LINES
 
@@ -69,6 +70,7 @@ class Exchange(BoundedBody):
     is too much is a `refusal`: that is the answer then, whatever the application says.
     """
 
+    call: Call
     started = gone = late = False
     refusal: HTTPException | None = None
     _reading = _watching = _over = False
@@ -77,23 +79,24 @@ class Exchange(BoundedBody):
     _ahead: asyncio.Task[Message] | None = None  # reads a part of the body that nobody asked for
     _left: asyncio.Task[Message] | None = None  # reads until the disconnect
 
-    def __init__(
-        self, call: Call, edge: Edge, limits: HttpLimits, head: Head, receive: Receive, send: Send
-    ) -> None:
-        super().__init__(limits, call.scope or {}, head, receive)
-        self.call, self._edge, self._send = call, edge, send
+    def open(self, call: Call, edge: Edge, send: Send, timeout: str | None) -> None:
+        """Begin the call in the current task; raises InvalidArgumentError or OverloadedError.
 
-    def open(self, seconds: float) -> None:
-        """Begin the call, which has so long, in the current task; raises OverloadedError."""
-        self._task = asyncio.current_task()
-        now = asyncio.get_running_loop().time()
-        self.call.deadline = self._until = now + seconds
-        self._edge.alarm.set(self, now + (WATCH_AFTER_S if seconds > WATCH_AFTER_S else seconds))
-        self._edge.gate.admit(self.call)
+        `timeout` is the header grpc-timeout, by which a caller shortens the deadline.
+        """
+        self.call, self._edge, self._send = call, edge, send
+        seconds, loop = time_for(timeout, edge.timeout), asyncio.get_running_loop()
+        self._task, now = asyncio.current_task(loop), loop.time()
+        call.deadline = self._until = now + seconds
+        edge.alarm.set(self, now + (WATCH_AFTER_S if seconds > WATCH_AFTER_S else seconds))
+        edge.gate.admit(call)
 
     def close(self) -> None:
-        """Stop watching the caller."""
-        self._over = True
+        """Stop watching the caller, and note how the call has ended."""
+        self._over, call = True, self.call
+        call.route = getattr(self._scope.get("route"), "path", None)
+        if call.code == "OK":  # nobody has named an error: the status tells
+            call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)
         self._edge.alarm.unset(self)
         if self._ahead is not None:
             self._ahead.cancel()
@@ -129,14 +132,14 @@ class Exchange(BoundedBody):
         else:
             self.call.sent_bytes += len(message.get("body", b""))
             if not message.get("more_body"):
-                self._over, self._until = True, inf
+                self._over, self._until, self.call.deadline = True, inf, None
         return self._send(message)
 
     def _start(self, message: Message) -> None:
         call, headers = self.call, message.get("headers", ())
         if LENGTH not in dict(headers) and self._may_have_body(message["status"]):
             self._edge.gate.admit_stream(call)
-            self._until = inf
+            self._until, call.deadline = inf, None
         self.started = True
         call.status = message["status"]
         message["headers"] = [*headers, *id_headers(call)]

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..calls.edge import REQUEST_ID, TRACE_ID
 from ..faults import refusal
 from .edge import Middleware
-from .settings import HttpCors, HttpGzip, HttpSettings
+from .settings import HttpCors, HttpSettings
 from .streams import LINES
 
 READABLE = (TRACE_ID, REQUEST_ID, "retry-after")  # else a script in a browser does not see them
@@ -32,14 +32,12 @@ def cors_and_gzip(settings: HttpSettings) -> Middleware:
     """Return what puts the middleware of `settings` around an application; if unset, nothing."""
 
     def put_around(app: ASGIApp) -> ASGIApp:
-        zipped = app if settings.gzip is None else _with_gzip(app, settings.gzip)
-        return zipped if settings.cors is None else _with_cors(zipped, settings.cors)
+        if settings.gzip is not None:
+            size, level = settings.gzip.min_size, settings.gzip.level
+            app = GZipMiddleware(app, size, level, exclude_content_types=AS_THEY_ARE)
+        return app if settings.cors is None else _with_cors(app, settings.cors)
 
     return put_around
-
-
-def _with_gzip(app: ASGIApp, gzip: HttpGzip) -> ASGIApp:
-    return GZipMiddleware(app, gzip.min_size, gzip.level, exclude_content_types=AS_THEY_ARE)
 
 
 def _with_cors(app: ASGIApp, cors: HttpCors) -> ASGIApp:

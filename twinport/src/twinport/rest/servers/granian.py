@@ -1,4 +1,4 @@
-"""Serves an application with granian: HTTP/1.1 and HTTP/2, spoken by Rust."""
+"""The granian server of one port: HTTP/1.1 and HTTP/2, spoken by Rust."""
 
 import asyncio
 import os
@@ -22,8 +22,8 @@ from .connections import Connections, HttpServer, answer_empty
 LARGE_BYTES = 64 * 1024  # less fits into the buffers on the way
 
 
-class Handling:
-    """Runs an application so that its client's leaving, or not reading, and the stop can end it."""
+class EndableApp:
+    """An application that ends at its client's disconnect, a slow reader, or graceful shutdown."""
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:
         self._app, self._connections = app, connections
@@ -121,7 +121,7 @@ class GranianServer(HttpServer):
     def __post_init__(self) -> None:
         super().__post_init__()
         tls = _tls(f"{self.name}.tls", self.tls) if self.tls else {}
-        app = Handling(self.app, self.connections)
+        app = EndableApp(self.app, self.connections)
         self._server = _Embedded(app, self.bound, self.limits, tls)
         self._stopped = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Serves an application with uvicorn: HTTP/1.1 by httptools, within bounds."""
+"""The uvicorn server of one port: its httptools protocol for HTTP/1.1, bounded."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -29,43 +29,6 @@ from .connections import (
 )
 
 Sent = Awaitable[None]  # once: to write it where a function is made costs each request
-
-
-def start(app: ASGIApp, cycle: RequestResponseCycle, connections: Connections) -> None:
-    """Run `app` for one request, among the handlers of `connections`."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        def respond(message: Message) -> Sent:
-            if cycle.more_body:
-                cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
-            return _give_up(handler) if cycle.disconnected else send(message)
-
-        try:
-            await app(scope, receive, respond)
-        except asyncio.CancelledError:
-            await _end_cut(cycle, send)
-        finally:
-            connections.release(handler)
-
-    handler = asyncio.get_running_loop().create_task(cycle.run_asgi(cast(Any, answer)))
-    connections.adopt(handler)
-
-
-async def _give_up(handler: asyncio.Task[None]) -> None:
-    """End a handler that still answers, although its client has gone."""
-    handler.cancel()
-    await asyncio.sleep(0)
-
-
-async def _end_cut(cycle: RequestResponseCycle, send: Send) -> None:
-    """Answer 503 where the handler has been cut, if an answer can still be given."""
-    if cycle.response_started or cycle.disconnected:
-        cycle.transport.abort()
-        await asyncio.sleep(0)
-    else:
-        await answer_empty(send, SERVICE_UNAVAILABLE, CLOSE)
-
-
 CLOSE = (b"connection", b"close")
 
 
@@ -82,7 +45,7 @@ class ClosingProtocol(asyncio.Protocol):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One client: how much it may send, and how long it may take."""
+    """One connection: header size limit (431), keep-alive, age, slow readers, early answers."""
 
     def __init__(self, connections: Connections, config: Config, state: ServerState) -> None:
         super().__init__(config, state, {})
@@ -173,7 +136,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         if self._discarding or self.transport.is_closing():
             return
-        if self._gives_up_answer():
+        cycle = self._disconnect()
+        if cycle is not None and cycle.response_started:
             self.transport.abort()
             return
         headers = [(b"content-length", b"0"), CLOSE]
@@ -181,11 +145,6 @@ class BoundedProtocol(HttpToolsProtocol):
         fields = b"".join(b"%b: %b\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n")
         self._discard()
-
-    def _gives_up_answer(self) -> bool:
-        """End a call under way as if its client had gone; return whether its answer has begun."""
-        cycle = self._disconnect()
-        return cycle is not None and cycle.response_started
 
     def _discard(self) -> None:
         """Send no more, but let the client finish: closing at once would destroy the answer."""
@@ -204,8 +163,39 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Run `app` for one request, in a handler that the stop can cut."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            def respond(message: Message) -> Sent:
+                if cycle.more_body:
+                    cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
+                return _give_up(handler) if cycle.disconnected else send(message)
+
+            try:
+                await app(scope, receive, respond)
+            except asyncio.CancelledError:
+                await _end_cut(cycle, send)
+            finally:
+                self._connections.release(handler)
+
         self._under_way = cycle
-        start(app, cycle, self._connections)
+        handler = self.loop.create_task(cycle.run_asgi(cast(Any, answer)))
+        self._connections.adopt(handler)
+
+
+async def _give_up(handler: asyncio.Task[None]) -> None:
+    """End a handler that still answers, although its client has gone."""
+    handler.cancel()
+    await asyncio.sleep(0)
+
+
+async def _end_cut(cycle: RequestResponseCycle, send: Send) -> None:
+    """Answer 503 where the handler has been cut, if an answer can still be given."""
+    if cycle.response_started or cycle.disconnected:
+        cycle.transport.abort()
+        await asyncio.sleep(0)
+    else:
+        await answer_empty(send, SERVICE_UNAVAILABLE, CLOSE)
 
 
 DATE_S = 1.0

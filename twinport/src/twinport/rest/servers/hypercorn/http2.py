@@ -74,9 +74,8 @@ class HardenedH2(H2Protocol):
 
     def check(self, now: float) -> None:
         """Break off answers that their reader does not take."""
-        for stream_id in self.stream_buffers:
-            buffer = self._buffer(stream_id)
-            if buffer is not None and buffer.stalled(now):
+        for stream_id, buffer in self.stream_buffers.items():
+            if cast(SendBuffer, buffer).stalled(now):
                 self.task_group.spawn(self._break_off, stream_id)
 
     # What the client sends.
