@@ -76,8 +76,8 @@ class Exchange(BoundedBody):
     _reading = _watching = _over = False
     _until = inf
     _task: asyncio.Task[Any] | None = None
-    _ahead: asyncio.Task[Message] | None = None  # reads a part of the body that nobody asked for
-    _left: asyncio.Task[Message] | None = None  # reads until the disconnect
+    _ahead: asyncio.Future[Message] | None = None  # reads a part of the body that nobody asked for
+    _disconnect: asyncio.Future[Message] | None = None  # reads until the disconnect
 
     def open(self, call: Call, edge: Edge, send: Send, timeout: str | None) -> None:
         """Begin the call in the current task; raises InvalidArgumentError or OverloadedError.
@@ -100,8 +100,8 @@ class Exchange(BoundedBody):
         self._edge.alarm.unset(self)
         if self._ahead is not None:
             self._ahead.cancel()
-        if self._left is not None:
-            self._left.cancel()
+        if self._disconnect is not None:
+            self._disconnect.cancel()
 
     async def receive(self) -> Message:
         """Hand on the next part of the body, then what tells that the caller has gone.
@@ -109,7 +109,7 @@ class Exchange(BoundedBody):
         Raises HTTPException for what is too much, or too slow.
         """
         if self._ended:
-            return await asyncio.shield(self._until_left())
+            return await asyncio.shield(self._until_disconnect())
         try:
             return await super().receive()
         except HTTPException as refusal:
@@ -137,15 +137,13 @@ class Exchange(BoundedBody):
 
     def _start(self, message: Message) -> None:
         call, headers = self.call, message.get("headers", ())
-        if LENGTH not in dict(headers) and self._may_have_body(message["status"]):
+        is_open_ended = LENGTH not in dict(headers) and call.method != "HEAD"
+        if is_open_ended and message["status"] not in BODILESS:
             self._edge.gate.admit_stream(call)
             self._until, call.deadline = inf, None
         self.started = True
         call.status = message["status"]
         message["headers"] = [*headers, *id_headers(call)]
-
-    def _may_have_body(self, status: int) -> bool:
-        return self.call.method != "HEAD" and status not in BODILESS
 
     def uncancel_own(self) -> bool:
         """Tell whether only the deadline or the disconnect has cancelled, and take that back."""
@@ -169,46 +167,42 @@ class Exchange(BoundedBody):
         """Cancel the call when its caller hangs up, also where nobody reads the body."""
         again = inf
         if self._ended:
-            self._watch_until_left()
+            self._watch_for_disconnect()
         elif self._reading or self._ahead:  # whoever reads hears of it
             again = asyncio.get_running_loop().time() + WATCH_AFTER_S
         else:
-            self._ahead = asyncio.get_running_loop().create_task(_awaited(self._receive))
-            self._ahead.add_done_callback(self._look)
+            self._ahead = asyncio.ensure_future(self._receive())
+            self._ahead.add_done_callback(self._check_ahead)
         self._edge.alarm.set(self, min(self._until, again))
 
-    def _watch_until_left(self) -> None:
+    def _watch_for_disconnect(self) -> None:
         self._watching = True
-        self._until_left().add_done_callback(self._leave)
+        self._until_disconnect().add_done_callback(self._end_gone)
 
-    def _look(self, ahead: asyncio.Task[Message]) -> None:
+    def _check_ahead(self, ahead: asyncio.Future[Message]) -> None:
         """See whether the part of the body that came before anybody asked for it is one."""
         if ahead.cancelled() or ahead.exception() or self._over:
             return
         if ahead.result()["type"] == "http.disconnect":
-            self._leave(ahead)
+            self._end_gone(ahead)
         elif _is_last(ahead.result()):
-            self._watch_until_left()
+            self._watch_for_disconnect()
         else:
             self._watch()
 
-    def _until_left(self) -> asyncio.Task[Message]:
-        if self._left is None:
-            self._left = asyncio.get_running_loop().create_task(_awaited(self._receive))
-        return self._left
+    def _until_disconnect(self) -> asyncio.Future[Message]:
+        if self._disconnect is None:
+            self._disconnect = asyncio.ensure_future(self._receive())
+        return self._disconnect
 
-    def _leave(self, left: asyncio.Task[Message]) -> None:
-        if not (left.cancelled() or self._over):
+    def _end_gone(self, disconnect: asyncio.Future[Message]) -> None:
+        if not (disconnect.cancelled() or self._over):
             self._cancel(late=False)
 
     def _cancel(self, *, late: bool) -> None:
         if self._task is not None and not (self.late or self.gone):
             self.late, self.gone = late, not late
             self._task.cancel()
-
-
-async def _awaited(receive: Receive) -> Message:
-    return await receive()
 
 
 async def _nothing() -> None:

@@ -157,7 +157,7 @@ CUT_S = 0.3  # for a cut handler to say goodbye, and again for its connection to
 CUT = "the service stops"  # why a handler is cancelled whose client may still be there
 
 
-class Connected(Protocol):
+class WatchedConnection(Protocol):
     """One connection, to those who look after all of them."""
 
     def check(self, now: float) -> None:
@@ -179,7 +179,7 @@ class Connections:
     def __init__(self, limits: HttpLimits) -> None:
         self.limits = limits
         self.ending = False
-        self._open: set[Connected] = set()
+        self._open: set[WatchedConnection] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._handlers: set[asyncio.Task[Any]] = set()
         self._fewer = asyncio.Event()
@@ -189,13 +189,13 @@ class Connections:
         """Whether nobody else may connect."""
         return self.ending or len(self._open) >= self.limits.connections
 
-    def join(self, connection: Connected) -> None:
+    def join(self, connection: WatchedConnection) -> None:
         """Look after `connection` until it leaves."""
         self._open.add(connection)
         if self.ending:  # it came while the others were told
             connection.retire()
 
-    def leave(self, connection: Connected) -> None:
+    def leave(self, connection: WatchedConnection) -> None:
         """Forget `connection`."""
         self._open.discard(connection)
         self._fewer.set()
@@ -387,7 +387,7 @@ class BoundedWriter:
 ids = new_ids()
 
 
-def refused(status: int, client: tuple[str, int] | None) -> list[tuple[bytes, bytes]]:
+def log_refusal(status: int, client: tuple[str, int] | None) -> list[tuple[bytes, bytes]]:
     """Log that `client` is answered `status`, and return the headers that say where to look."""
     refusal = Call("http", *next(ids))
     refusal.request_id = refusal.trace_id

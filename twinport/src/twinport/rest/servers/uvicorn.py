@@ -25,7 +25,7 @@ from .connections import (
     Progress,
     age_s,
     answer_empty,
-    refused,
+    log_refusal,
 )
 
 Sent = Awaitable[None]  # once: to write it where a function is made costs each request
@@ -141,7 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         headers = [(b"content-length", b"0"), CLOSE]
-        headers += refused(status, self.client) + self.server_state.default_headers
+        headers += log_refusal(status, self.client) + self.server_state.default_headers
         fields = b"".join(b"%b: %b\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n")
         self._discard()
@@ -169,7 +169,7 @@ class BoundedProtocol(HttpToolsProtocol):
             def respond(message: Message) -> Sent:
                 if cycle.more_body:
                     cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
-                return _give_up(handler) if cycle.disconnected else send(message)
+                return _cancel(handler) if cycle.disconnected else send(message)
 
             try:
                 await app(scope, receive, respond)
@@ -183,7 +183,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connections.adopt(handler)
 
 
-async def _give_up(handler: asyncio.Task[None]) -> None:
+async def _cancel(handler: asyncio.Task[None]) -> None:
     """End a handler that still answers, although its client has gone."""
     handler.cancel()
     await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from hypercorn.events import Closed, Event
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 
-from ..connections import LINGER_S, Connections, refused
+from ..connections import LINGER_S, Connections, log_refusal
 from .stream import HardenedStream
 
 NO_MORE = 2**31
@@ -55,7 +55,7 @@ class HardenedH1(H11Protocol):
 
     def handle(self, event: Event) -> Coroutine[Any, Any, None]:
         """Take what the client has sent, or that it has left; raises NoMoreRequestsError."""
-        return self._leave(event) if isinstance(event, Closed) else super().handle(event)
+        return self._handle_closed(event) if isinstance(event, Closed) else super().handle(event)
 
     @property
     def patience_s(self) -> float:
@@ -72,11 +72,11 @@ class HardenedH1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         headers = [(b"content-length", b"0"), (b"connection", b"close")]
-        headers += refused(status_code, self.client) + self.config.response_headers("h11")
+        headers += log_refusal(status_code, self.client) + self.config.response_headers("h11")
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.EndOfMessage())
 
-    async def _leave(self, closed: Event) -> None:
+    async def _handle_closed(self, closed: Event) -> None:
         await self._turn.end()
         await super().handle(closed)
 

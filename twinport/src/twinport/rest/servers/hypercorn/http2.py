@@ -25,7 +25,7 @@ from .http2_frames import FrameBudget, HardenedH2Connection, cost
 from .stream import HardenedStream
 
 BUSY, IDLE = Updated(idle=False), Updated(idle=True)
-GOODBYE_S = 0.2  # for what a client has sent before our GOAWAY reached it
+GOAWAY_LINGER_S = 0.2  # for what a client has sent before our GOAWAY reached it
 COLLECT_BYTES = 16 * 1024  # that wait for the end of a turn of the loop, to leave in one write
 
 log = logging.getLogger("hypercorn.error")
@@ -55,7 +55,7 @@ class HardenedH2(H2Protocol):
     def patience_s(self) -> float:
         """How long the client may still send what nobody wants any more."""
         sends_on = self._early or self._client_leaves or self.connection.broken
-        return LINGER_S if sends_on else GOODBYE_S
+        return LINGER_S if sends_on else GOAWAY_LINGER_S
 
     def retire(self) -> bool:
         """Refuse further requests; return whether some are under way.
@@ -64,13 +64,13 @@ class HardenedH2(H2Protocol):
         """
         self._retired = True
         if not self.streams:
-            self._say_goodbye(ErrorCodes.NO_ERROR)
+            self._send_goaway(ErrorCodes.NO_ERROR)
         return bool(self.streams)
 
     def announce(self) -> None:
         """Refuse further requests and say so, whatever clients make of it."""
         self._retired = True
-        self._say_goodbye(ErrorCodes.NO_ERROR)
+        self._send_goaway(ErrorCodes.NO_ERROR)
 
     def check(self, now: float) -> None:
         """Break off answers that their reader does not take."""
@@ -84,7 +84,7 @@ class HardenedH2(H2Protocol):
         price = cost(received)
         if price > 0 and self._budget.spent(price, self._loop.time(), self._writer.sent):
             log.warning("HTTP/2 flood from %s: connection closed", self.client)
-            self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._send_goaway(ErrorCodes.ENHANCE_YOUR_CALM)
             await self.send(Closed())
             return
         for event in received:
@@ -99,7 +99,7 @@ class HardenedH2(H2Protocol):
         elif isinstance(event, events.StreamEnded):
             await self._take_end(event.stream_id)
         elif isinstance(event, events.ConnectionTerminated):
-            await self._see_off()
+            await self._take_goaway()
         else:
             await super()._handle_events([event])
         if isinstance(event, events.StreamReset):
@@ -139,7 +139,7 @@ class HardenedH2(H2Protocol):
         if stream is not None:
             await stream.handle(EndBody(stream_id=stream_id))
 
-    async def _see_off(self) -> None:
+    async def _take_goaway(self) -> None:
         """Answer what the client has asked for before its GOAWAY, then close."""
         self._retired = self._client_leaves = True
         if self.connection.broken or not self.streams:
@@ -277,7 +277,7 @@ class HardenedH2(H2Protocol):
             self.connection.reset_stream(stream_id, code)
         self._push()
 
-    def _say_goodbye(self, code: ErrorCodes) -> None:
+    def _send_goaway(self, code: ErrorCodes) -> None:
         self._push()
         self._writer.push(self.connection.goaway(code))
 

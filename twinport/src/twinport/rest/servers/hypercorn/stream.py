@@ -14,7 +14,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import HTTPScope
 from starlette.types import ASGIApp, Message, Send
 
-from ..connections import Connections, answer_empty, refused
+from ..connections import Connections, answer_empty, log_refusal
 
 log = logging.getLogger("hypercorn.error")
 
@@ -108,7 +108,7 @@ class HardenedStream(HTTPStream):
             await self.send(StreamClosed(self.stream_id))
             return
         failed = SERVICE_UNAVAILABLE if self._connections.ending else INTERNAL_SERVER_ERROR
-        ids = refused(status, self.client) if status == BAD_REQUEST else []
+        ids = log_refusal(status, self.client) if status == BAD_REQUEST else []
         await answer_empty(cast(Send, self.app_send), status or failed, *ids)
 
     async def _receive(self) -> Message:
@@ -123,10 +123,10 @@ class HardenedStream(HTTPStream):
 
     def _respond(self, message: Message) -> Awaitable[None]:
         if self.closed and not self.answered:
-            return self._leave()
+            return self._cancel_handler()
         return self.app_send(cast(Any, message))
 
-    async def _leave(self) -> None:
+    async def _cancel_handler(self) -> None:
         """End a handler that still answers, although its client has gone."""
         if self._handler is not None:
             self._handler.cancel()
