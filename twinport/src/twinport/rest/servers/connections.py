@@ -1,6 +1,6 @@
-"""The connections of one HTTP port: limits, keep-alive, TLS certificate reload, graceful shutdown.
+"""The connections of one HTTP port: TLS certificate reload, slow readers, graceful shutdown.
 
-What the servers share: who listens, who is connected, what each is refused, and how all of it ends.
+What the servers share, whose own is how they speak HTTP.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 import termios
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class HttpServer:
         self.connections = Connections(self.limits)
 
 
-class AsyncioServer(HttpServer):
+class AsyncioServer(HttpServer, ABC):
     """Accepts connections by asyncio; with a new certificate it listens anew, and loses nobody."""
 
     protocols: ClassVar[Sequence[str]]  # in the order that the port prefers
@@ -63,7 +63,7 @@ class AsyncioServer(HttpServer):
 
     @abstractmethod
     async def listen(self, **options: Any) -> asyncio.Server:
-        """Listen as asyncio's create_server or start_server do, to which `options` are for."""
+        """Listen; `options` are those that asyncio's create_server and start_server share."""
 
     async def start(self) -> None:
         """Accept connections."""
