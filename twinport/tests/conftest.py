@@ -95,13 +95,13 @@ async def ports(serving: Serving, settings: Settings) -> AsyncIterator[Ports]:
 
 # Servers have to hold on both event loops, which end connections in different ways.
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+ON_BOTH_LOOPS = {"test_rest_hardening.py", "test_rest_stop.py", "test_rest_servers.py"}
 
 
 def pytest_asyncio_loop_factories(
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    on_both = item.path.name in {"test_rest_fences.py", "test_rest_stop.py", "test_rest_servers.py"}
-    return LOOPS if on_both else {"uvloop": LOOPS["uvloop"]}
+    return LOOPS if item.path.name in ON_BOTH_LOOPS else {"uvloop": LOOPS["uvloop"]}
 
 
 @pytest.fixture

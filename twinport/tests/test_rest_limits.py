@@ -135,7 +135,7 @@ async def test_a_stream_of_lines_that_falls_silent_is_refused(port: Port) -> Non
     assert status == 408
 
 
-# What only hypercorn leaves to the fence: the others refuse it in words of their own.
+# What only hypercorn leaves to the edge: the others refuse it in words of their own.
 
 
 async def test_a_hidden_second_request_is_not_run(hypercorn: Port) -> None:

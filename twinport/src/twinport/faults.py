@@ -1,4 +1,4 @@
-"""What an error becomes on the wire: application/problem+json (RFC 9457) or google.rpc.Status."""
+"""Error answers on the wire: application/problem+json (RFC 9457) and google.rpc.Status."""
 
 from collections.abc import Mapping, Sequence
 from http.client import responses
@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
@@ -34,7 +33,8 @@ from .redact import usual
 
 def public(error: BaseException) -> ServiceError:
     """Return what a caller may see of `error`; everything unforeseen is an InternalError."""
-    error = _single(error)
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # the framework sends streams from a task group
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, RequestValidationError):
@@ -48,13 +48,6 @@ def without_secrets(error: ServiceError) -> tuple[str, list[FieldViolation]]:
     return masked(str(error)), [
         FieldViolation(field.field, masked(field.description)) for field in error.fields
     ]
-
-
-def _single(error: BaseException) -> BaseException:
-    """Return what a group holds that is none: the framework sends streams from a task group."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _violations(errors: Sequence[Mapping[str, Any]]) -> list[FieldViolation]:
@@ -100,19 +93,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(api: Starlette) -> None:
     """Make `api` answer each error that somebody meant as a problem."""
-    for kind in (ServiceError, RequestValidationError):
+    for kind in (ServiceError, RequestValidationError, HTTPException):
         api.add_exception_handler(kind, answer)
-    api.add_exception_handler(HTTPException, _answer_refusal)
 
 
 async def answer(_: Request, error: Exception) -> JSONResponse:
-    """Return any error as a problem; a handler of exceptions."""
-    return problem(public(error))
-
-
-async def _answer_refusal(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return refusal(error)
+    """Return any error as a problem; an exception handler."""
+    return refusal(error) if isinstance(error, HTTPException) else problem(public(error))
 
 
 def problem(error: ServiceError) -> JSONResponse:
@@ -126,7 +113,7 @@ def problem(error: ServiceError) -> JSONResponse:
 
 
 def refusal(error: HTTPException) -> JSONResponse:
-    """Return the answer that says what the framework, or a fence around it, does not take."""
+    """Return the answer that says what the framework, or a limit around it, does not take."""
     code = code_of(error.status_code)
     detail = shortened(usual().text(error.detail))
     return _response(error.status_code, code, detail, headers=error.headers)
@@ -158,8 +145,7 @@ BINARY_STATUS = "grpc-status-details-bin"
 
 def number_of(code: str) -> int:
     """Return the number of a name from google/rpc/code.proto."""
-    number: int = code_pb2.Code.Value(code)
-    return number
+    return int(code_pb2.Code.Value(code))
 
 
 def details(error: ServiceError, call: Call, domain: str) -> bytes:
@@ -176,13 +162,8 @@ def details(error: ServiceError, call: Call, domain: str) -> bytes:
         retry = RetryInfo()
         retry.retry_delay.FromSeconds(RETRY_AFTER_S)
         parts.append(retry)
-    packed = [_packed(part) for part in parts]
-    status = Status(code=number_of(error.code), message=detail, details=packed)
+    status = Status(code=number_of(error.code), message=detail)
+    for part in parts:
+        status.details.add().Pack(part)
     serialised: bytes = status.SerializeToString()
     return serialised
-
-
-def _packed(part: Message) -> any_pb2.Any:
-    packed = any_pb2.Any()
-    packed.Pack(part)
-    return packed

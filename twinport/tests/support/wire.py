@@ -312,10 +312,10 @@ class Port:
 
 
 @asynccontextmanager
-async def serving(kind: Any, fence: Any = None, **limits: Any) -> AsyncIterator[Port]:
-    """Serve a probe, behind `fence` if there is one; `limits` are written as in the settings."""
+async def serving(kind: Any, bounded: Any = None, **limits: Any) -> AsyncIterator[Port]:
+    """Serve a probe, behind `bounded` if that is given; `limits` are written as in the settings."""
     bound, probe, bounds = listening(), Probe(), HttpLimits.model_validate(limits)
-    server = kind("http", fence(probe, bounds) if fence else probe, bound, bounds)
+    server = kind("http", bounded(probe, bounds) if bounded else probe, bound, bounds)
     await server.start()
     try:
         yield Port(server, bound.getsockname()[1], probe)

@@ -1,4 +1,4 @@
-"""The FastAPI application that features add their routes to."""
+"""The FastAPI application that features add their routes to, and its OpenAPI document."""
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -17,7 +17,8 @@ from ..errors import StartupError
 from ..faults import Problem, install, problems
 from ..settings import Identity
 from ..validation import Step, first_mistakes, validator
-from .middleware import Innermost, answer_other_method, heads_as_gets
+from .edge import Middleware
+from .middleware import ExceptionHandling, answer_other_method, head_as_get
 
 OFF: TelemetryConfig = {
     "tracing": False,
@@ -30,17 +31,15 @@ FRAMEWORK_ERROR = "422"  # what FastAPI documents for a request that we answer w
 UNFORESEEN = (Exception, HTTPStatus.INTERNAL_SERVER_ERROR)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
-Layer = Callable[[ASGIApp], ASGIApp]
-
 
 class Api(FastAPI):
     """An application that answers every error as a problem and documents it so.
 
-    `guard` is the layer next to the routes, within all others. `add_security` completes the
+    `guard` is the middleware next to the routes, within all others. `add_security` completes the
     document if callers have to say who they are.
     """
 
-    guard: Layer | None = None
+    guard: Middleware | None = None
     add_security: Callable[[dict[str, Any]], None] | None = None
     operations: Sequence[BaseRoute] = ()
     pages: Sequence[BaseRoute] = ()
@@ -78,9 +77,9 @@ class Api(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Return the layers around the routes, but for those whose work the edge does."""
         routes: ASGIApp = self.router if self.guard is None else self.guard(self.router)
-        app: ASGIApp = Innermost(routes, self.exception_handlers)
-        for layer, args, options in reversed(self.user_middleware):
-            app = layer(app, *args, **options)
+        app: ASGIApp = ExceptionHandling(routes, self.exception_handlers)
+        for middleware, args, options in reversed(self.user_middleware):
+            app = middleware(app, *args, **options)
         return app
 
     def openapi(self) -> dict[str, Any]:
@@ -93,7 +92,7 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def create_api(identity: Identity, guard: Layer | None) -> Api:
+def create_api(identity: Identity, guard: Middleware | None) -> Api:
     """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
     options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
     api = Api(title=identity.name, version=identity.version, **options)
@@ -102,7 +101,7 @@ def create_api(identity: Identity, guard: Layer | None) -> Api:
     field.validate = _validated
     install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
-    api.add_middleware(heads_as_gets)
+    api.add_middleware(head_as_get)
     return api
 
 
@@ -132,7 +131,7 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
 
 def _document_errors(responses: dict[str, Any]) -> None:
     if responses.pop(FRAMEWORK_ERROR, None):
-        responses |= _as_text(problems(400))
+        responses["400"] = problems(400)[400]
     responses["default"] = {**problems(500)[500], "description": "Any other error"}
 
 
@@ -142,7 +141,3 @@ def _keep_to_3_1(responses: dict[str, Any]) -> None:
         for content in answer.get("content", {}).values():
             items = content.pop("itemSchema", {})
             content.setdefault("schema", items)
-
-
-def _as_text(answers: dict[int | str, Any]) -> dict[str, Any]:
-    return {str(status): answer for status, answer in answers.items()}

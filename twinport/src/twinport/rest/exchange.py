@@ -1,10 +1,9 @@
-"""One HTTP request and its answer: the body that is read, what is written, the disconnect."""
+"""One HTTP request and its answer: body size limit, request timeout, deadline, disconnect."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Mapping
-from functools import lru_cache
 from http.client import REQUEST_ENTITY_TOO_LARGE, REQUEST_TIMEOUT
+from math import inf
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -12,69 +11,215 @@ from starlette.types import Message, Receive, Send
 
 from ..calls.call import Call
 from ..calls.edge import REQUEST_ID, TRACE_ID, Edge
-from ..calls.limits import EARLY_S
+from ..calls.limits import EARLY_S, time_for
+from ..errors import CLIENT_CLOSED_REQUEST, code_of
 from .settings import HttpLimits
 from .streams import LINES
 
 TRACE_ID_NAME, REQUEST_ID_NAME = TRACE_ID.encode(), REQUEST_ID.encode()
-
-
-@lru_cache(maxsize=1024)  # most calls come from somebody who has called before
-def peer_of(client: tuple[str, int] | None) -> str:
-    """Return `host:port` of a client as ASGI has it; empty if there is none."""
-    return f"{client[0]}:{client[1]}" if client else ""
-
-
-def id_headers(call: Call) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
-    """Return the headers that every answer has."""
-    return (
-        (TRACE_ID_NAME, call.trace_id.encode()),
-        (REQUEST_ID_NAME, call.request_id.encode()),
-    )
-
+LENGTH, TYPE = b"content-length", b"content-type"
+STREAM_TYPE = LINES.encode()
+WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
+BODILESS = frozenset({204, 304})
 
 Scope = Mapping[str, Any]  # ASGI's, to read
+Head = Mapping[bytes, bytes]  # its headers; of several with one name the last
 
-LENGTH, TYPE = b"content-length", b"content-type"
 
+class BoundedBody:
+    """Bounds the body of a request: its size (413) and its time (408); of a stream, each part's."""
 
-class Body:
-    """Counts and times what is read; a stream is only timed, part by part."""
+    _size, _due, _ended = 0, 0.0, False
 
-    _size, _until, _ended = 0, 0.0, False
+    def __init__(self, limits: HttpLimits, scope: Scope, head: Head, receive: Receive) -> None:
+        self._limits, self._scope, self._head, self._receive = limits, scope, head, receive
 
-    def __init__(self, limits: HttpLimits, scope: Scope, receive: Receive) -> None:
-        self._limits, self._scope, self._receive = limits, scope, receive
-        self._is_stream = _is_stream(dict(scope["headers"]))
-
-    async def take(self) -> Message:
+    async def receive(self) -> Message:
         """Hand on the next part; raises HTTPException, which is to be the answer."""
         if self._ended:  # what follows may take as long as it likes
             return await self._receive()
-        self._until = self._until or self._deadline()
+        if not self._due:
+            now = asyncio.get_running_loop().time()
+            self._due = now + self._limits.body_time.total_seconds()
         try:
-            async with asyncio.timeout_at(self._until):
-                message = await self._receive()
+            async with asyncio.timeout_at(self._due):
+                message = await self._next()
         except TimeoutError:
             raise unread(self._scope, REQUEST_TIMEOUT, "the body did not come in time") from None
-        self._ended = not message.get("more_body", False)
+        self._ended = _is_last(message)
         self._count(len(message.get("body", b"")))
         return message
 
+    def _next(self) -> Awaitable[Message]:
+        return self._receive()
+
     def _count(self, size: int) -> None:
-        if self._is_stream:
-            self._until = 0.0
+        if _is_stream(self._head):
+            self._due = 0.0
             return
         self._size += size
         if self._size > self._limits.body_size:
             raise too_large(self._scope, self._limits)
 
-    def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._limits.body_time.total_seconds()
+
+class Exchange(BoundedBody):
+    """One request between server and application; cancels the task that answers it.
+
+    That happens when the deadline has passed (`late`), or at the caller's disconnect (`gone`). Once
+    the answer has been handed on, nobody waits for it: work in the background goes on. A body that
+    is too much is a `refusal`: that is the answer then, whatever the application says.
+    """
+
+    call: Call
+    started = gone = late = False
+    refusal: HTTPException | None = None
+    _reading = _watching = _over = False
+    _until = inf
+    _task: asyncio.Task[Any] | None = None
+    _ahead: asyncio.Future[Message] | None = None  # reads a part of the body that nobody asked for
+    _disconnect: asyncio.Future[Message] | None = None  # reads until the disconnect
+
+    def open(self, call: Call, edge: Edge, send: Send, timeout: str | None) -> None:
+        """Begin the call in the current task; raises InvalidArgumentError or OverloadedError.
+
+        `timeout` is the header grpc-timeout, by which a caller shortens the deadline.
+        """
+        self.call, self._edge, self._send = call, edge, send
+        seconds, loop = time_for(timeout, edge.timeout), asyncio.get_running_loop()
+        self._task, now = asyncio.current_task(loop), loop.time()
+        call.deadline = self._until = now + seconds
+        edge.alarm.set(self, now + (WATCH_AFTER_S if seconds > WATCH_AFTER_S else seconds))
+        edge.gate.admit(call)
+
+    def close(self) -> None:
+        """Stop watching the caller, and note how the call has ended."""
+        self._over, call = True, self.call
+        call.route = getattr(self._scope.get("route"), "path", None)
+        if call.code == "OK":  # nobody has named an error: the status tells
+            call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)
+        self._edge.alarm.unset(self)
+        if self._ahead is not None:
+            self._ahead.cancel()
+        if self._disconnect is not None:
+            self._disconnect.cancel()
+
+    async def receive(self) -> Message:
+        """Hand on the next part of the body, then what tells that the caller has gone.
+
+        Raises HTTPException for what is too much, or too slow.
+        """
+        if self._ended:
+            return await asyncio.shield(self._until_disconnect())
+        try:
+            return await super().receive()
+        except HTTPException as refusal:
+            self.refusal = refusal
+            raise
+
+    async def _next(self) -> Message:
+        self._reading = True
+        message = await (asyncio.shield(self._ahead) if self._ahead else self._receive())
+        self._ahead, self._reading = None, False
+        self.call.received_bytes += len(message.get("body", b""))
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Hand on a part of the answer; raises OverloadedError for one stream too many."""
+        if self.refusal is not None and not self.started:
+            return _nothing()
+        if message["type"] == "http.response.start":
+            self._start(message)
+        else:
+            self.call.sent_bytes += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self._over, self._until, self.call.deadline = True, inf, None
+        return self._send(message)
+
+    def _start(self, message: Message) -> None:
+        call, headers = self.call, message.get("headers", ())
+        is_open_ended = LENGTH not in dict(headers) and call.method != "HEAD"
+        if is_open_ended and message["status"] not in BODILESS:
+            self._edge.gate.admit_stream(call)
+            self._until, call.deadline = inf, None
+        self.started = True
+        call.status = message["status"]
+        message["headers"] = [*headers, *id_headers(call)]
+
+    def uncancel_own(self) -> bool:
+        """Tell whether only the deadline or the disconnect has cancelled, and take that back."""
+        return (self.late or self.gone) and self._uncancel()
+
+    def uncancel_stop(self) -> bool:
+        """Tell whether there is time for an answer after the stop has cancelled, and take back."""
+        return not self.started and self._uncancel()
+
+    def _uncancel(self) -> bool:
+        return self._task is not None and self._task.uncancel() == 0
+
+    def wake(self) -> None:
+        """End the call if its deadline has passed, else see whether its caller is still there."""
+        if asyncio.get_running_loop().time() >= self._until - EARLY_S:
+            self._cancel(late=True)
+        elif not (self._watching or self._over):
+            self._watch()
+
+    def _watch(self) -> None:
+        """Cancel the call when its caller hangs up, also where nobody reads the body."""
+        again = inf
+        if self._ended:
+            self._watch_for_disconnect()
+        elif self._reading or self._ahead:  # whoever reads hears of it
+            again = asyncio.get_running_loop().time() + WATCH_AFTER_S
+        else:
+            self._ahead = asyncio.ensure_future(self._receive())
+            self._ahead.add_done_callback(self._check_ahead)
+        self._edge.alarm.set(self, min(self._until, again))
+
+    def _watch_for_disconnect(self) -> None:
+        self._watching = True
+        self._until_disconnect().add_done_callback(self._end_gone)
+
+    def _check_ahead(self, ahead: asyncio.Future[Message]) -> None:
+        """See whether the part of the body that came before anybody asked for it is one."""
+        if ahead.cancelled() or ahead.exception() or self._over:
+            return
+        if ahead.result()["type"] == "http.disconnect":
+            self._end_gone(ahead)
+        elif _is_last(ahead.result()):
+            self._watch_for_disconnect()
+        else:
+            self._watch()
+
+    def _until_disconnect(self) -> asyncio.Future[Message]:
+        if self._disconnect is None:
+            self._disconnect = asyncio.ensure_future(self._receive())
+        return self._disconnect
+
+    def _end_gone(self, disconnect: asyncio.Future[Message]) -> None:
+        if not (disconnect.cancelled() or self._over):
+            self._cancel(late=False)
+
+    def _cancel(self, *, late: bool) -> None:
+        if self._task is not None and not (self.late or self.gone):
+            self.late, self.gone = late, not late
+            self._task.cancel()
+
+
+async def _nothing() -> None:
+    """Drop what answers a request that has been refused."""
+
+
+def _is_last(message: Message) -> bool:
+    return not message.get("more_body", False)
+
+
+def _is_stream(head: Head) -> bool:
+    """Tell whether the body is read line by line, and has no end that anybody knows yet."""
+    return head.get(TYPE, b"").startswith(STREAM_TYPE) and LENGTH not in head
 
 
 def too_large(scope: Scope, limits: HttpLimits) -> HTTPException:
-    """Return what is said to a body without end."""
+    """Return what is said to a body over the size limit."""
     detail = f"the body is larger than {limits.body_size} bytes"
     return unread(scope, REQUEST_ENTITY_TOO_LARGE, detail)
 
@@ -86,174 +231,14 @@ def unread(scope: Scope, status: int, detail: str) -> HTTPException:
     return HTTPException(status, detail, close)
 
 
-def _is_stream(headers: Mapping[bytes, bytes]) -> bool:
-    """Tell whether it is read line by line, and has no end that anybody knows yet."""
-    return headers.get(TYPE, b"").startswith(LINES.encode()) and LENGTH not in headers
+def id_headers(call: Call) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """Return the headers that every answer has."""
+    return (
+        (TRACE_ID_NAME, call.trace_id.encode()),
+        (REQUEST_ID_NAME, call.request_id.encode()),
+    )
 
 
-WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
-BODILESS = frozenset({204, 304})
-
-
-class Exchange:
-    """Stands between server and application, and cancels the task that answers.
-
-    That happens when the deadline has passed (`late`), or when the caller hangs up (`gone`). Once
-    the answer has been handed on, nobody waits for it: work in the background goes on. A body that
-    is too much is a `refusal`: that is the answer then, whatever the application says.
-    """
-
-    started = gone = late = False
-    _body_read = _reading = _watching = _over = False
-    _until = math.inf
-    _body: Body | None = None
-    _task: asyncio.Task[Any] | None = None
-
-    def __init__(
-        self, call: Call, edge: Edge, limits: HttpLimits, receive: Receive, send: Send
-    ) -> None:
-        self.call, self._edge, self._limits = call, edge, limits
-        self._receive, self._send = receive, send
-        self.refusal: HTTPException | None = None
-        self._ahead: asyncio.Task[Message] | None = None
-        self._left: asyncio.Task[Message] | None = None
-
-    def open(self, seconds: float, task: asyncio.Task[Any] | None) -> None:
-        """Begin the call, which has so long, in `task`; raises OverloadedError."""
-        self._task = task
-        now = asyncio.get_running_loop().time()
-        self.call.deadline = self._until = now + seconds
-        self._edge.alarm.set(self, now + (WATCH_AFTER_S if seconds > WATCH_AFTER_S else seconds))
-        self._edge.gate.admit(self.call)
-
-    async def receive(self) -> Message:
-        """Hand on the next part of the body, then what tells that the caller has gone.
-
-        Raises HTTPException for what is too much, or too slow.
-        """
-        if self._body_read:
-            return await asyncio.shield(self._until_left())
-        try:
-            return await self._bounded().take()
-        except HTTPException as refusal:
-            self.refusal = refusal
-            raise
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """Hand on a part of the answer; raises OverloadedError for one stream too many."""
-        if self.refusal is not None and not self.started:
-            return _nothing()
-        if message["type"] == "http.response.start":
-            self._start(message)
-        else:
-            self.call.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body"):
-                self._over, self._until = True, math.inf
-        return self._send(message)
-
-    def close(self) -> None:
-        """Stop watching the caller."""
-        self._over = True
-        self._edge.alarm.unset(self)
-        if self._ahead is not None:
-            self._ahead.cancel()
-        if self._left is not None:
-            self._left.cancel()
-
-    def takes_back_cancelling(self) -> bool:
-        """Tell whether nobody but us has cancelled the call, and take that back."""
-        return (self.late or self.gone) and self._takes_it_back()
-
-    def takes_back_the_cut(self) -> bool:
-        """Tell whether there is still time for an answer after the stop has cancelled the call."""
-        return not self.started and self._takes_it_back()
-
-    def wake(self) -> None:
-        """End the call if it is late, else see whether its caller is still there."""
-        if asyncio.get_running_loop().time() >= self._until - EARLY_S:
-            self._cancel(late=True)
-        elif not (self._watching or self._over):
-            self._watch()
-
-    def _bounded(self) -> Body:
-        if self._body is None:
-            assert self.call.scope is not None
-            self._body = Body(self._limits, self.call.scope, self._next)
-        return self._body
-
-    async def _next(self) -> Message:
-        self._reading = True
-        message = await (asyncio.shield(self._ahead) if self._ahead else self._receive())
-        self._ahead, self._reading = None, False
-        if message["type"] == "http.request":
-            self.call.received_bytes += len(message.get("body", b""))
-            self._body_read = _is_last(message)
-        return message
-
-    def _start(self, message: Message) -> None:
-        call, headers = self.call, message.get("headers", ())
-        if LENGTH not in dict(headers) and self._may_have_body(message["status"]):
-            self._edge.gate.admit_stream(call)
-            self._until = math.inf
-        self.started = True
-        call.status = message["status"]
-        message["headers"] = [*headers, *id_headers(call)]
-
-    def _takes_it_back(self) -> bool:
-        return self._task is not None and self._task.uncancel() == 0
-
-    def _may_have_body(self, status: int) -> bool:
-        return self.call.method != "HEAD" and status not in BODILESS
-
-    def _watch(self) -> None:
-        """Cancel the call when its caller hangs up, also where nobody reads the body."""
-        again = math.inf
-        if self._body_read:
-            self._watch_until_left()
-        elif self._reading or self._ahead:  # whoever reads hears of it
-            again = asyncio.get_running_loop().time() + WATCH_AFTER_S
-        else:
-            self._ahead = asyncio.get_running_loop().create_task(_awaited(self._receive))
-            self._ahead.add_done_callback(self._look)
-        self._edge.alarm.set(self, min(self._until, again))
-
-    def _watch_until_left(self) -> None:
-        self._watching = True
-        self._until_left().add_done_callback(self._leave)
-
-    def _look(self, ahead: asyncio.Task[Message]) -> None:
-        """See whether the part of the body that came before anybody asked for it is one."""
-        if ahead.cancelled() or ahead.exception() or self._over:
-            return
-        if ahead.result()["type"] == "http.disconnect":
-            self._leave(ahead)
-        elif _is_last(ahead.result()):
-            self._watch_until_left()
-        else:
-            self._watch()
-
-    def _until_left(self) -> asyncio.Task[Message]:
-        if self._left is None:
-            self._left = asyncio.get_running_loop().create_task(_awaited(self._receive))
-        return self._left
-
-    def _leave(self, left: asyncio.Task[Message]) -> None:
-        if not (left.cancelled() or self._over):
-            self._cancel(late=False)
-
-    def _cancel(self, *, late: bool) -> None:
-        if self._task is not None and not (self.late or self.gone):
-            self.late, self.gone = late, not late
-            self._task.cancel()
-
-
-def _is_last(message: Message) -> bool:
-    return not message.get("more_body", False)
-
-
-async def _awaited(receive: Receive) -> Message:
-    return await receive()
-
-
-async def _nothing() -> None:
-    """Drop what answers a request that has been refused."""
+def peer_of(client: tuple[str, int] | None) -> str:
+    """Return `host:port` of a client as ASGI has it; empty if there is none."""
+    return f"{client[0]}:{client[1]}" if client else ""

@@ -19,29 +19,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..calls.edge import REQUEST_ID, TRACE_ID
 from ..faults import refusal
-from .edge import Dressing
-from .settings import HttpCors, HttpGzip, HttpSettings
+from .edge import Middleware
+from .settings import HttpCors, HttpSettings
 from .streams import LINES
 
 READABLE = (TRACE_ID, REQUEST_ID, "retry-after")  # else a script in a browser does not see them
+NO_BODY: Message = {"type": "http.response.body", "body": b""}
 AS_THEY_ARE = (*DEFAULT_EXCLUDED_CONTENT_TYPES, LINES)  # events and lines go out at once
 
 
-def dressing(settings: HttpSettings) -> Dressing:
+def cors_and_gzip(settings: HttpSettings) -> Middleware:
     """Return what puts the middleware of `settings` around an application; if unset, nothing."""
 
-    def dressed(app: ASGIApp) -> ASGIApp:
-        zipped = app if settings.gzip is None else _zipped(app, settings.gzip)
-        return zipped if settings.cors is None else _shared(zipped, settings.cors)
+    def put_around(app: ASGIApp) -> ASGIApp:
+        if settings.gzip is not None:
+            size, level = settings.gzip.min_size, settings.gzip.level
+            app = GZipMiddleware(app, size, level, exclude_content_types=AS_THEY_ARE)
+        return app if settings.cors is None else _with_cors(app, settings.cors)
 
-    return dressed
-
-
-def _zipped(app: ASGIApp, gzip: HttpGzip) -> ASGIApp:
-    return GZipMiddleware(app, gzip.min_size, gzip.level, exclude_content_types=AS_THEY_ARE)
+    return put_around
 
 
-def _shared(app: ASGIApp, cors: HttpCors) -> ASGIApp:
+def _with_cors(app: ASGIApp, cors: HttpCors) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=cors.origins,
@@ -54,15 +53,15 @@ def _shared(app: ASGIApp, cors: HttpCors) -> ASGIApp:
     )
 
 
-class Innermost(ExceptionMiddleware):
-    """Handles what leaves the routes; each route handles what its own function raises.
+class ExceptionHandling(ExceptionMiddleware):
+    """Exception handlers for what leaves the routes; each route has them for its own function.
 
     It also closes the files of a form, as FastAPI's AsyncExitStackMiddleware does.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["starlette.exception_handlers"] = (self._exception_handlers, self._status_handlers)
-        files = scope["fastapi_middleware_astack"] = _Files()
+        files = scope["fastapi_middleware_astack"] = _FormFiles()
         try:
             await self.app(scope, receive, send)
         except Exception as error:  # handled, or raised again, as if it had come from within
@@ -73,7 +72,7 @@ class Innermost(ExceptionMiddleware):
                 await files.aclose()
 
 
-class _Files(AsyncExitStack):
+class _FormFiles(AsyncExitStack):
     """Where FastAPI leaves what closes the files of a form; most requests have none."""
 
     are_there = False
@@ -90,10 +89,7 @@ def _raising(error: Exception) -> ASGIApp:
     return app
 
 
-NO_BODY: Message = {"type": "http.response.body", "body": b""}
-
-
-def heads_as_gets(app: ASGIApp) -> ASGIApp:
+def head_as_get(app: ASGIApp) -> ASGIApp:
     """Return `app`, which answers a HEAD with the head of what it answers a GET."""
 
     def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -112,18 +108,18 @@ class _Head:
         self._work: asyncio.Future[None] | None = None
 
     async def of(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
-        asked = {**scope, "method": "GET"}
-        work = self._work = asyncio.ensure_future(app(asked, receive, self._sent))
+        get_scope = {**scope, "method": "GET"}
+        work = self._work = asyncio.ensure_future(app(get_scope, receive, self._send_head))
         try:
             await asyncio.wait([work])
         finally:
             work.cancel()
-            scope.update(asked, method="HEAD")  # the route, for those who look at it later
+            scope.update(get_scope, method="HEAD")  # the route, for those who look at it later
         if not work.cancelled():
             work.result()
             await self._send(NO_BODY)
 
-    async def _sent(self, message: Message) -> None:
+    async def _send_head(self, message: Message) -> None:
         if message["type"] != "http.response.start":
             return
         await self._send(message)
@@ -135,7 +131,7 @@ class _Head:
 
 async def answer_other_method(request: Request, error: Exception) -> Response:
     """Answer OPTIONS with what the path takes, and what it does not take with a 405."""
-    allow = {"allow": ", ".join(sorted(set(_allowed(request))))}
+    allow = {"allow": ", ".join(sorted({*_allowed(request), "OPTIONS"}))}
     if request.method == "OPTIONS":
         return Response(status_code=NO_CONTENT, headers=allow)
     detail = error.detail if isinstance(error, HTTPException) else None
@@ -143,7 +139,6 @@ async def answer_other_method(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> Iterator[str]:
-    yield "OPTIONS"
     for route in iter_route_contexts(request.app.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
             yield from route.methods or ()

@@ -25,8 +25,8 @@ from ..logs import Logs
 from ..management.app import management_app
 from ..metrics.metrics import Metrics, Readings
 from ..rest.api import create_api
-from ..rest.edge import RestEdge, fenced
-from ..rest.middleware import dressing
+from ..rest.edge import RestEdge, bounded
+from ..rest.middleware import cors_and_gzip
 from ..rest.servers import http_server
 from ..rest.servers.hypercorn import HypercornServer
 from ..rest.settings import HttpLimits
@@ -155,12 +155,12 @@ class Service:
     def _management_server(self, bound: socket) -> Server:
         limits = HttpLimits()
         app = management_app(self._settings.management, self._health, self._metrics, self._logs)
-        return HypercornServer("management", fenced(app, limits), bound, limits)
+        return HypercornServer("management", bounded(app, limits), bound, limits)
 
     def _rest_server(self, bound: socket) -> Server:
         settings = self._settings.http
         stacks = instrument(self.rest, self._tracing.provider)
-        edge = RestEdge(self._edge, settings.limits, *stacks, dressing(settings))
+        edge = RestEdge(self._edge, settings.limits, *stacks, cors_and_gzip(settings))
         return http_server("http", edge, bound, settings)
 
     async def _end_calls(self, servers: Servers) -> None:

@@ -8,17 +8,10 @@ from ...extras import part
 from ...lifecycle import Server
 from ..settings import HttpSettings
 
-CLASSES = {
-    "hypercorn": "HypercornServer",
-    "uvicorn": "UvicornServer",
-    "granian": "GranianServer",
-}
-
 
 def http_server(name: str, app: ASGIApp, bound: socket.socket, settings: HttpSettings) -> Server:
     """Return the server of `settings` for a listening socket; raises StartupError."""
     module = part(f".{settings.server}", f'http.server = "{settings.server}"', __package__)
-    server: Server = getattr(module, CLASSES[settings.server])(
-        name, app, bound, settings.limits, settings.tls
-    )
+    kind = getattr(module, f"{settings.server.capitalize()}Server")
+    server: Server = kind(name, app, bound, settings.limits, settings.tls)
     return server

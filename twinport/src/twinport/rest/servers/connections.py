@@ -1,16 +1,25 @@
-"""Connections to one port: accepted, over TLS if wished, counted, refused, closed at the stop."""
+"""The connections of one HTTP port: TLS certificate reload, slow readers, graceful shutdown.
+
+What the servers share, whose own is how they speak HTTP.
+"""
 
 import asyncio
+import fcntl
 import logging
-import math
 import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+import struct
+import termios
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from dataclasses import dataclass
+from math import inf
+from typing import Any, ClassVar, Protocol
 
 from loguru import logger
+from starlette.types import ASGIApp, Send
 
 from ...calls.call import Call, current, new_ids
 from ...errors import StartupError
@@ -18,55 +27,138 @@ from ...tls import HttpTlsSettings, TlsFiles
 from ..exchange import id_headers, peer_of
 from ..settings import HttpLimits
 
-NEVER = math.inf
-MIN_BYTES_PER_S = 240  # as Kestrel's MinResponseDataRate: below it, nobody is reading
+CERTIFICATE_CHECK_S = 1.0  # between two looks at the files
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2, what HTTP/2 allows (RFC 9113, 9.2.2)
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+CLIENT_CERTIFICATE = "client_certificate"  # in ASGI's `state`: DER, verified by the handshake
+
+log = logging.getLogger(__name__)
 
 
-class Progress:
-    """Watches a counter of sent bytes, at every look of a timer instead of at every write."""
+@dataclass(eq=False)
+class HttpServer:
+    """An HTTP server on a socket that listens already; without `tls` it speaks plain text."""
 
-    __slots__ = ("_limit_s", "_sent", "_since")
+    name: str
+    app: ASGIApp
+    bound: socket.socket
+    limits: HttpLimits
+    tls: HttpTlsSettings | None = None
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s, self._since, self._sent = limit_s, NEVER, 0
+    def __post_init__(self) -> None:
+        self.connections = Connections(self.limits)
 
-    def stalled(self, now: float, sent: int, *, waiting: bool) -> bool:
-        """Return whether something waits and less than the least rate has left for `limit_s`.
 
-        `sent` may also be what waits, counted downwards: that it grows again shows that it moved.
-        The time begins with the first look at something that waits: that nobody looked for a
-        while, as the machine was asleep, is no fault of the reader.
-        """
-        moved = sent - self._sent
-        if not waiting:
-            self._since = NEVER
-        elif self._since == NEVER or moved < 0 or moved >= MIN_BYTES_PER_S * self._limit_s:
-            self._since, self._sent = now, sent
-        return now - self._since > self._limit_s
+class AsyncioServer(HttpServer, ABC):
+    """Accepts connections by asyncio; with a new certificate it listens anew, and loses nobody."""
+
+    protocols: ClassVar[Sequence[str]]  # in the order that the port prefers
+    _server: asyncio.Server | None = None
+    _reloading: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        """Read the files of `tls`; raises StartupError."""
+        super().__post_init__()
+        self._tls = Tls(f"{self.name}.tls", self.tls, self.protocols) if self.tls else None
+
+    @abstractmethod
+    async def listen(self, **options: Any) -> asyncio.Server:
+        """Listen; `options` are those that asyncio's create_server and start_server share."""
+
+    async def start(self) -> None:
+        """Accept connections."""
+        if self._tls is None:
+            self._server = await self.listen(sock=self.bound)
+        else:
+            await self._listen_with(self._tls)
+            self._reloading = asyncio.create_task(self._reload(self._tls))
+        self._watch = asyncio.create_task(self.connections.watch())
+
+    async def stop(self, grace: float) -> None:
+        """Take no more work, let calls finish for `grace` seconds, then cut them."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+            self.bound.close()
+        if self._server is not None:
+            self._server.close()
+        await self.connections.end(grace)
+        self._watch.cancel()
+
+    async def wait(self) -> None:
+        """Return when serving has ended; raises what ended it."""
+        await asyncio.wait([self._watch])
+        if not self._watch.cancelled():
+            self._watch.result()
+
+    async def _reload(self, tls: "Tls") -> None:
+        while True:
+            await tls.changed()
+            await self._listen_with(tls)
+
+    async def _listen_with(self, tls: "Tls") -> None:
+        """Listen on a double of the socket: it begins before the one with the old files ends."""
+        old, handshake_s = self._server, self.limits.header_time.total_seconds()
+        self._server = await self.listen(
+            sock=self.bound.dup(),
+            ssl=tls.context,
+            ssl_handshake_timeout=handshake_s,
+            ssl_shutdown_timeout=handshake_s,
+        )
+        if old is not None:
+            old.close()
+
+
+class Tls:
+    """TLS of one port, reloaded when its files change; `context` is for the connections to come."""
+
+    def __init__(self, section: str, settings: HttpTlsSettings, protocols: Sequence[str]) -> None:
+        """Read the files; raises StartupError."""
+        self._section, self._settings, self._protocols = section, settings, protocols
+        self._files = TlsFiles(section, settings)
+        self.context = self._context()
+
+    async def changed(self) -> None:
+        """Return when the files have changed and there is another context."""
+        while True:
+            await asyncio.sleep(CERTIFICATE_CHECK_S)
+            if await asyncio.to_thread(self._has_changed):
+                return
+
+    def _has_changed(self) -> bool:
+        if not self._files.renew():
+            return False
+        try:
+            self.context = self._context()
+        except StartupError as error:  # changed again since the look
+            logger.warning("{}; the old certificate stays", error)
+            return False
+        return True
+
+    def _context(self) -> ssl.SSLContext:
+        settings, context = self._settings, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = VERSIONS[settings.min_version]
+        context.set_ciphers(CIPHERS)
+        context.set_alpn_protocols(list(self._protocols))
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        try:
+            context.load_cert_chain(settings.certificate, settings.key, password=b"")
+        except (OSError, ssl.SSLError) as error:
+            raise StartupError(f"{self._section}.key: {settings.key}: {error.strerror}") from error
+        if ca := self._files.content.client_ca:
+            context.load_verify_locations(cadata=ca.decode("ascii", "replace"))
+            required = settings.client_auth == "required"
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        return context
 
 
 LONGEST_PAUSE_S = 1.0  # between two looks at everybody
 LOOKS = 4  # within the shortest limit
 CUT_S = 0.3  # for a cut handler to say goodbye, and again for its connection to go
-
 CUT = "the service stops"  # why a handler is cancelled whose client may still be there
-# Of a scope, until it is read, as they would hold each other: the task that answers, for which to
-# ask again is dear before Python 3.12.
-HANDLER = "handler"
-
-log = logging.getLogger(__name__)
 
 
-def age_s(limits: HttpLimits) -> float:
-    """Return the age, in seconds, at which one connection is asked to end.
-
-    It differs by a tenth, as gRPC's does, so that those who came together do not leave together.
-    """
-    return limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
-
-
-class Connected(Protocol):
-    """One connection."""
+class WatchedConnection(Protocol):
+    """One connection, to those who look after all of them."""
 
     def check(self, now: float) -> None:
         """Do what is due."""
@@ -79,12 +171,15 @@ class Connected(Protocol):
 
 
 class Connections:
-    """Looks at every connection now and then, and ends them all within a given time."""
+    """Looks at every connection now and then, and ends them all at a graceful shutdown.
+
+    A handler is the task that answers one request: the stop cuts handlers, but no other task.
+    """
 
     def __init__(self, limits: HttpLimits) -> None:
         self.limits = limits
         self.ending = False
-        self._open: set[Connected] = set()
+        self._open: set[WatchedConnection] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._handlers: set[asyncio.Task[Any]] = set()
         self._fewer = asyncio.Event()
@@ -94,27 +189,26 @@ class Connections:
         """Whether nobody else may connect."""
         return self.ending or len(self._open) >= self.limits.connections
 
-    def join(self, connection: Connected) -> None:
+    def join(self, connection: WatchedConnection) -> None:
         """Look after `connection` until it leaves."""
         self._open.add(connection)
         if self.ending:  # it came while the others were told
             connection.retire()
 
-    def leave(self, connection: Connected) -> None:
+    def leave(self, connection: WatchedConnection) -> None:
         """Forget `connection`."""
         self._open.discard(connection)
         self._fewer.set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run what belongs to a connection."""
-        return self._run(work, self._tasks)
-
-    def handle(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run the application for one request; it is cancelled when the grace is over."""
-        return self._run(work, self._handlers)
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
 
     def adopt(self, handler: asyncio.Task[Any]) -> None:
-        """Look after a handler that somebody else has started, until it is released."""
+        """Look after a handler until it is released; it is cancelled when the grace is over."""
         self._handlers.add(handler)
         if self.ending:
             handler.add_done_callback(self._forget)
@@ -156,14 +250,6 @@ class Connections:
         for connection in tuple(self._open):
             connection.abort()
 
-    def _run(
-        self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[Any]]
-    ) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        among.add(task)
-        task.add_done_callback(self._forget)
-        return task
-
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         self._handlers.discard(task)
@@ -189,122 +275,119 @@ def _pause(limits: HttpLimits) -> float:
     return min(LONGEST_PAUSE_S, shortest.total_seconds() / LOOKS)
 
 
-LOOK_AGAIN_S = 1.0
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2, what HTTP/2 allows (RFC 9113, 9.2.2)
-VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-CLIENT_CERTIFICATE = "client_certificate"  # in ASGI's `state`: DER, verified by the handshake
+def age_s(limits: HttpLimits) -> float:
+    """Return the age, in seconds, at which one connection is asked to end.
 
-Serve = Callable[..., Awaitable[asyncio.Server]]
-
-
-class Tls:
-    """TLS of one port; `context` is for the connections to come."""
-
-    def __init__(self, section: str, settings: HttpTlsSettings, protocols: list[str]) -> None:
-        """Read the files; raises StartupError."""
-        self._section, self._settings, self._protocols = section, settings, protocols
-        self._files = TlsFiles(section, settings)
-        self.context = self._context()
-
-    async def renew(self) -> None:
-        """Return when the files have changed and make another context."""
-        while True:
-            await asyncio.sleep(LOOK_AGAIN_S)
-            if await asyncio.to_thread(self._renewed):
-                return
-
-    def _renewed(self) -> bool:
-        if not self._files.renew():
-            return False
-        try:
-            self.context = self._context()
-        except StartupError as error:  # changed again since the look
-            logger.warning("{}; the old certificate stays", error)
-            return False
-        return True
-
-    def _context(self) -> ssl.SSLContext:
-        settings, context = self._settings, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = VERSIONS[settings.min_version]
-        context.set_ciphers(CIPHERS)
-        context.set_alpn_protocols(self._protocols)
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        try:
-            context.load_cert_chain(settings.certificate, settings.key, password=b"")
-        except (OSError, ssl.SSLError) as error:
-            raise StartupError(f"{self._section}.key: {settings.key}: {error.strerror}") from error
-        if ca := self._files.content.client_ca:
-            context.load_verify_locations(cadata=ca.decode("ascii", "replace"))
-            required = settings.client_auth == "required"
-            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-        return context
+    It differs by a tenth, as gRPC's does, so that those who came together do not leave together.
+    """
+    return limits.connection_age.total_seconds() * random.uniform(0.9, 1.1)
 
 
-class Listening:
-    """Accepts until `close`; with a new certificate it listens anew, and loses nobody."""
+MIN_BYTES_PER_S = 240  # as Kestrel's MinResponseDataRate: below it, nobody is reading
 
-    def __init__(
-        self,
-        name: str,
-        bound: socket.socket,
-        limits: HttpLimits,
-        tls: HttpTlsSettings | None,
-        protocols: list[str],
-    ) -> None:
-        """Read the files of `tls`; raises StartupError."""
-        self._bound = bound
-        self._tls = Tls(f"{name}.tls", tls, protocols) if tls else None
-        self._handshake_s = limits.header_time.total_seconds()
-        self._server: asyncio.Server | None = None
-        self._renewing: asyncio.Task[None] | None = None
 
-    async def start(self, serve: Serve) -> None:
-        """Accept by `serve`, which is asyncio's create_server or start_server with all but these.
+class Progress:
+    """Detects a slow reader by a counter of sent bytes: at each look of a timer, not each write."""
 
-        The socket is doubled for TLS: what listens anew begins before the old one ends.
+    __slots__ = ("_limit_s", "_sent", "_since")
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s, self._since, self._sent = limit_s, inf, 0
+
+    def stalled(self, now: float, sent: int, *, waiting: bool) -> bool:
+        """Return whether something waits and less than the least rate has left for `limit_s`.
+
+        `sent` may also be what waits, counted downwards: that it grows again shows that it moved.
+        The time begins with the first look at something that waits: that nobody looked for a
+        while, as the machine was asleep, is no fault of the reader.
         """
-        if self._tls is None:
-            self._server = await serve(sock=self._bound)
+        moved = sent - self._sent
+        if not waiting:
+            self._since = inf
+        elif self._since == inf or moved < 0 or moved >= MIN_BYTES_PER_S * self._limit_s:
+            self._since, self._sent = now, sent
+        return now - self._since > self._limit_s
+
+
+OUTQ = termios.TIOCOUTQ  # the same number as SIOCOUTQ of tcp(7)
+TAKEN_CHECK_S = 0.1  # between two looks whether a client that says nothing has taken all
+LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
+
+
+class BoundedWriter:
+    """Writes to one client with flow control, and closes without losing the last answer."""
+
+    def __init__(self, writer: asyncio.StreamWriter, limits: HttpLimits) -> None:
+        self._writer, self._progress = writer, Progress(limits.send_time.total_seconds())
+        self._transport = writer.transport
+        self._written = 0
+        self._closing: asyncio.TimerHandle | None = None
+
+    @property
+    def sent(self) -> int:
+        """Bytes that have left."""
+        return self._written - self._transport.get_write_buffer_size()
+
+    def push(self, data: bytes) -> None:
+        """Write `data`, which is small or has been waited for."""
+        if self._closing is None and not self._transport.is_closing():
+            self._writer.write(data)
+            self._written += len(data)
+
+    async def write(self, data: bytes) -> None:
+        """Write `data` and wait while much of it is still here; raises ConnectionError."""
+        self.push(data)
+        await self._writer.drain()
+
+    def stalled(self, now: float) -> bool:
+        """Return whether the client has taken next to nothing for too long."""
+        kept = self._in_kernel()
+        waiting = self._transport.get_write_buffer_size() > 0 or kept > 0
+        return self._progress.stalled(now, self.sent - kept, waiting=waiting)
+
+    def close(self, patience_s: float) -> None:
+        """Send no more, and close when the client has, or has taken all and had so much time.
+
+        Closed earlier, the port would reset who still sends, be it a WINDOW_UPDATE; and then what
+        was said last is lost.
+        """
+        if not patience_s and not self._in_kernel():
+            self._transport.close()
             return
-        await self._listen(serve, self._tls)
-        self._renewing = asyncio.create_task(self._renew(serve, self._tls))
+        if self._closing is None:
+            self._linger(patience_s or TAKEN_CHECK_S)
+        if self._transport.can_write_eof():
+            with suppress(OSError, RuntimeError):
+                self._transport.write_eof()
 
-    def close(self) -> None:
-        """Accept nobody any more."""
-        if self._renewing is not None:
-            self._renewing.cancel()
-            self._bound.close()
-        if self._server is not None:
-            self._server.close()
+    def abort(self) -> None:
+        """Drop the connection, and what is still here."""
+        if self._closing is not None:
+            self._closing.cancel()
+        self._transport.abort()
 
-    async def _renew(self, serve: Serve, tls: Tls) -> None:
-        while True:
-            await tls.renew()
-            await self._listen(serve, tls)
+    def _linger(self, seconds: float) -> None:
+        self._closing = asyncio.get_running_loop().call_later(seconds, self._close_if_taken)
 
-    async def _listen(self, serve: Serve, tls: Tls) -> None:
-        old = self._server
-        self._server = await serve(
-            sock=self._bound.dup(),
-            ssl=tls.context,
-            ssl_handshake_timeout=self._handshake_s,
-            ssl_shutdown_timeout=self._handshake_s,
-        )
-        if old is not None:
-            old.close()
+    def _close_if_taken(self) -> None:
+        if self._in_kernel():
+            self._linger(TAKEN_CHECK_S)
+        else:
+            self._transport.close()
 
-
-def connection_state(writer: asyncio.StreamWriter) -> dict[str, Any]:
-    """Return what each request of a connection is told: the certificate of the client, if any."""
-    tls = writer.get_extra_info("ssl_object")
-    certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-    return {CLIENT_CERTIFICATE: certificate} if certificate else {}
+    def _in_kernel(self) -> int:
+        """Return how many bytes the client has not confirmed; 0 where the kernel does not tell."""
+        try:
+            size = fcntl.ioctl(self._transport.get_extra_info("socket"), OUTQ, bytes(4))
+        except (OSError, ValueError, TypeError):  # closed, or not Linux
+            return 0
+        return int(struct.unpack("i", size)[0])
 
 
 ids = new_ids()
 
 
-def refused(status: int, client: tuple[str, int] | None) -> list[tuple[bytes, bytes]]:
+def log_refusal(status: int, client: tuple[str, int] | None) -> list[tuple[bytes, bytes]]:
     """Log that `client` is answered `status`, and return the headers that say where to look."""
     refusal = Call("http", *next(ids))
     refusal.request_id = refusal.trace_id
@@ -313,3 +396,10 @@ def refused(status: int, client: tuple[str, int] | None) -> list[tuple[bytes, by
     log.info("refused with %d before it was a call, from %s", status, peer)
     current.reset(token)
     return [*id_headers(refusal)]
+
+
+async def answer_empty(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
+    """Answer `status` without a body, as 503 for a handler that a graceful shutdown has cut."""
+    fields = [(b"content-length", b"0"), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""Serves an application with granian: HTTP/1.1 and HTTP/2, spoken by Rust."""
+"""The granian server of one port: HTTP/1.1 and HTTP/2, spoken by Rust."""
 
 import asyncio
 import os
@@ -17,36 +17,36 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...tls import HttpTlsSettings
 from ...tls.check import checked
 from ..settings import HttpLimits
-from .connections import HANDLER, Connections
+from .connections import Connections, HttpServer, answer_empty
 
 LARGE_BYTES = 64 * 1024  # less fits into the buffers on the way
 
 
-class Handling:
-    """Runs an application so that its client's leaving, or not reading, and the stop can end it."""
+class EndableApp:
+    """An application that ends at its client's disconnect, a slow reader, or graceful shutdown."""
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:
         self._app, self._connections = app, connections
         self._send_s = connections.limits.send_time.total_seconds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[HANDLER] = handler = asyncio.current_task()
+        handler = asyncio.current_task()
         assert handler is not None
         self._connections.adopt(handler)
-        handled = _Handled(handler, receive, send, self._send_s)
+        request = _Request(handler, receive, send, self._send_s)
         try:
-            await self._app(scope, handled.receive, handled.send)
+            await self._app(scope, request.receive, request.send)
         except asyncio.CancelledError:
-            if not handled.started:
-                await _say_goodbye(send)
+            if not request.started:
+                await answer_empty(send, SERVICE_UNAVAILABLE)
         finally:
-            if handled.ahead is not None:
-                handled.ahead.cancel()
+            if request.watcher is not None:
+                request.watcher.cancel()
             self._connections.release(handler)
 
 
-class _Handled:
-    """One request; while it is answered in parts, somebody looks out for the client's leaving."""
+class _Request:
+    """One request; while it is answered in parts, a task watches for the client's disconnect."""
 
     started = _reading = False
 
@@ -55,12 +55,12 @@ class _Handled:
     ) -> None:
         self._handler, self._receive, self._send, self._send_s = handler, receive, send, send_s
         self._read: list[Message] = []
-        self.ahead: asyncio.Task[None] | None = None  # who looks out
+        self.watcher: asyncio.Task[None] | None = None
 
     async def receive(self) -> Message:
         """Hand on what the client has sent."""
-        if self.ahead is not None:
-            await asyncio.wait([self.ahead])
+        if self.watcher is not None:
+            await asyncio.wait([self.watcher])
         if self._read:
             return self._read.pop(0)
         self._reading = True
@@ -79,7 +79,7 @@ class _Handled:
         return self._send(message)
 
     async def _send_large(self, message: Message) -> None:
-        self._look_out()
+        self._watch()
         try:
             async with asyncio.timeout(self._send_s):
                 await self._send(message)
@@ -87,11 +87,11 @@ class _Handled:
             self._handler.cancel()
         await asyncio.sleep(0)  # to a client that has gone, granian sends without any wait
 
-    def _look_out(self) -> None:
-        if self.ahead is None and not self._reading:
-            self.ahead = asyncio.get_running_loop().create_task(self._until_left())
+    def _watch(self) -> None:
+        if self.watcher is None and not self._reading:
+            self.watcher = asyncio.get_running_loop().create_task(self._until_disconnect())
 
-    async def _until_left(self) -> None:
+    async def _until_disconnect(self) -> None:
         """Read on up to the disconnect, unless there is a body, which is not ours to read."""
         more_body = False
         while not more_body:
@@ -103,16 +103,10 @@ class _Handled:
                 return
 
 
-async def _say_goodbye(send: Send) -> None:
-    headers = [(b"content-length", b"0")]
-    await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
 LINGER_S = 0.3  # granian itself waits for idle HTTP/2 clients to go; they end with the process
 BACKLOG = 1024
 MS = 1000
-HOLDER: Any = vars(net)["SocketHolder"]  # its stubs leave out what it is made of
+SocketHolder: Any = vars(net)["SocketHolder"]  # its stubs leave out what it is made of
 NO_HANDLERS: dict[str, Any] = {  # else its logging.config would close those of everybody
     "incremental": True,
     "formatters": {},
@@ -121,21 +115,14 @@ NO_HANDLERS: dict[str, Any] = {  # else its logging.config would close those of 
 }
 
 
-class GranianServer:
+class GranianServer(HttpServer):
     """Accepts on a listening socket from `start` to `stop`."""
 
-    def __init__(
-        self,
-        name: str,
-        app: ASGIApp,
-        bound: socket.socket,
-        limits: HttpLimits,
-        tls: HttpTlsSettings | None = None,
-    ) -> None:
-        self.name = name
-        self._connections = Connections(limits)
-        secured = _tls(f"{name}.tls", tls) if tls else {}
-        self._server = _Embedded(Handling(app, self._connections), bound, limits, secured)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        tls = _tls(f"{self.name}.tls", self.tls) if self.tls else {}
+        app = EndableApp(self.app, self.connections)
+        self._server = _Embedded(app, self.bound, self.limits, tls)
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -146,7 +133,7 @@ class GranianServer:
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls finish for `grace` seconds, then cut them."""
         self._server.end()
-        await self._connections.end(grace)
+        await self.connections.end(grace)
         await asyncio.wait([self._serving], timeout=LINGER_S)
         self._stopped.set()
 
@@ -188,7 +175,7 @@ class _Embedded(Server):
         self.main_loop_interrupt.set()
 
     def _init_shared_socket(self) -> None:
-        self._shd = HOLDER(os.dup(self._bound.fileno()), False, BACKLOG)
+        self._shd = SocketHolder(os.dup(self._bound.fileno()), False, BACKLOG)
 
     def _spawn_worker(self, *args: Any, **kwargs: Any) -> AsyncWorker:
         self.worker = super()._spawn_worker(*args, **kwargs)

@@ -1,13 +1,11 @@
-"""Serves an application with uvicorn: HTTP/1.1 by httptools, within bounds."""
+"""The uvicorn server of one port: its httptools protocol for HTTP/1.1, bounded."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable
 from email.utils import formatdate
-from functools import partial
 from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
 from itertools import chain
-from math import ceil
+from math import ceil, inf
 from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,59 +17,26 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from ...tls import HttpTlsSettings
 from ..settings import HttpLimits
-from .connections import HANDLER, NEVER, Connections, Listening, Progress, age_s, refused
+from .connections import (
+    LINGER_S,
+    AsyncioServer,
+    Connections,
+    Progress,
+    age_s,
+    answer_empty,
+    log_refusal,
+)
 
 Sent = Awaitable[None]  # once: to write it where a function is made costs each request
-
-
-def start(app: ASGIApp, cycle: RequestResponseCycle, connections: Connections) -> None:
-    """Run `app` for one request, among the handlers of `connections`."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        def respond(message: Message) -> Sent:
-            if cycle.more_body:
-                cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
-            return _give_up(handler) if cycle.disconnected else send(message)
-
-        scope[HANDLER] = handler
-        try:
-            await app(scope, receive, respond)
-        except asyncio.CancelledError:
-            await _break_off(cycle, send)
-        finally:
-            connections.release(handler)
-
-    handler = asyncio.get_running_loop().create_task(cycle.run_asgi(cast(Any, answer)))
-    connections.adopt(handler)
-
-
-async def _give_up(handler: asyncio.Task[None]) -> None:
-    """End a handler that still answers, although its client has gone."""
-    handler.cancel()
-    await asyncio.sleep(0)
-
-
-async def _break_off(cycle: RequestResponseCycle, send: Send) -> None:
-    """Say goodbye to a client whose handler has been cut."""
-    if cycle.response_started or cycle.disconnected:
-        cycle.transport.abort()
-        await asyncio.sleep(0)
-        return
-    headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": SERVICE_UNAVAILABLE, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-LINGER_S = 1.0  # for a client to read its answer before the connection is cut (RFC 9112, 9.6)
+CLOSE = (b"connection", b"close")
 
 
 class HeadTooLargeError(Exception):
     """Ends the parsing of a request."""
 
 
-class Refusal(asyncio.Protocol):
+class ClosingProtocol(asyncio.Protocol):
     """Closes a connection that is one too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -80,7 +45,7 @@ class Refusal(asyncio.Protocol):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One client: how much it may send, and how long it may take."""
+    """One connection: header size limit (431), keep-alive, age, slow readers, early answers."""
 
     def __init__(self, connections: Connections, config: Config, state: ServerState) -> None:
         super().__init__(config, state, {})
@@ -128,7 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take what the client sends; a head has its time and its size."""
         if self._discarding:
             return
-        if self._due < NEVER:
+        if self._due < inf:
             self._due = min(self._due, self.loop.time() + self._header_s)
         self._head_bytes += len(data)
         self._may_be_large = self._head_bytes > self._limit  # also what holds several heads
@@ -142,7 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(REQUEST_HEADER_FIELDS_TOO_LARGE)
             raise HeadTooLargeError
         super().on_headers_complete()
-        self._due, self._head_bytes = NEVER, 0
+        self._due, self._head_bytes = inf, 0
         if self._old:
             self.cycle.keep_alive = False
 
@@ -171,19 +136,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         if self._discarding or self.transport.is_closing():
             return
-        if self._gives_up_answer():
+        cycle = self._disconnect()
+        if cycle is not None and cycle.response_started:
             self.transport.abort()
             return
-        headers = [(b"content-length", b"0"), (b"connection", b"close")]
-        headers += refused(status, self.client) + self.server_state.default_headers
+        headers = [(b"content-length", b"0"), CLOSE]
+        headers += log_refusal(status, self.client) + self.server_state.default_headers
         fields = b"".join(b"%b: %b\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n")
         self._discard()
-
-    def _gives_up_answer(self) -> bool:
-        """End a call under way as if its client had gone; return whether its answer has begun."""
-        cycle = self._disconnect()
-        return cycle is not None and cycle.response_started
 
     def _discard(self) -> None:
         """Send no more, but let the client finish: closing at once would destroy the answer."""
@@ -202,58 +163,75 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Run `app` for one request, in a handler that the stop can cut."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            def respond(message: Message) -> Sent:
+                if cycle.more_body:
+                    cycle.keep_alive = True  # else uvicorn would close, and destroy the answer
+                return _cancel(handler) if cycle.disconnected else send(message)
+
+            try:
+                await app(scope, receive, respond)
+            except asyncio.CancelledError:
+                await _end_cut(cycle, send)
+            finally:
+                self._connections.release(handler)
+
         self._under_way = cycle
-        start(app, cycle, self._connections)
+        handler = self.loop.create_task(cycle.run_asgi(cast(Any, answer)))
+        self._connections.adopt(handler)
 
 
-PROTOCOLS = ["http/1.1"]
+async def _cancel(handler: asyncio.Task[None]) -> None:
+    """End a handler that still answers, although its client has gone."""
+    handler.cancel()
+    await asyncio.sleep(0)
+
+
+async def _end_cut(cycle: RequestResponseCycle, send: Send) -> None:
+    """Answer 503 where the handler has been cut, if an answer can still be given."""
+    if cycle.response_started or cycle.disconnected:
+        cycle.transport.abort()
+        await asyncio.sleep(0)
+    else:
+        await answer_empty(send, SERVICE_UNAVAILABLE, CLOSE)
+
+
 DATE_S = 1.0
 
 
-class UvicornServer:
+class UvicornServer(AsyncioServer):
     """Accepts on a listening socket from `start` to `stop`.
 
     uvicorn's own server would leave the process when it cannot start, look for its end every 0.1 s,
     and leave connections behind when the grace is over.
     """
 
-    def __init__(
-        self,
-        name: str,
-        app: ASGIApp,
-        bound: socket.socket,
-        limits: HttpLimits,
-        tls: HttpTlsSettings | None = None,
-    ) -> None:
-        self.name = name
-        self._listening = Listening(name, bound, limits, tls, PROTOCOLS)
-        self._config, self._state = _config(app, limits), ServerState()
-        self._connections = Connections(limits)
+    protocols = ("http/1.1",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._config, self._state = _config(self.app, self.limits), ServerState()
+
+    async def listen(self, **options: Any) -> asyncio.Server:
+        """Listen with asyncio's create_server."""
+        return await asyncio.get_running_loop().create_server(self._protocol, **options)
 
     async def start(self) -> None:
         """Accept connections."""
-        loop = asyncio.get_running_loop()
         self._tell_date()
-        await self._listening.start(partial(loop.create_server, self._protocol))
-        self._watch = asyncio.create_task(self._connections.watch())
+        await super().start()
 
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls finish for `grace` seconds, then cut them."""
-        self._listening.close()
-        await self._connections.end(grace)
-        self._watch.cancel()
+        await super().stop(grace)
         self._clock.cancel()
 
-    async def wait(self) -> None:
-        """Return when serving has ended; raises what ended it."""
-        await asyncio.wait([self._watch])
-        if not self._watch.cancelled():
-            self._watch.result()
-
     def _protocol(self) -> asyncio.Protocol:
-        if self._connections.full:
-            return Refusal()
-        return BoundedProtocol(self._connections, self._config, self._state)
+        if self.connections.full:
+            return ClosingProtocol()
+        return BoundedProtocol(self.connections, self._config, self._state)
 
     def _tell_date(self) -> None:
         """Renew the date that every answer carries (RFC 9110, 6.6.1)."""

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with bounds."""
+"""HTTP/1.1 on one connection: keep-alive, pipelining, header size limit (431)."""
 
 import re
 from collections.abc import Coroutine
@@ -11,9 +11,8 @@ from hypercorn.events import Closed, Event
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 
-from ..connections import refused
-from .sending import LINGER_S
-from .stream import FencedStream
+from ..connections import LINGER_S, Connections, log_refusal
+from .stream import HardenedStream
 
 NO_MORE = 2**31
 AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
@@ -24,8 +23,8 @@ class NoMoreRequestsError(Exception):
     """Ends the wait of a request that the client has sent ahead."""
 
 
-class Turn(EventWrapper):
-    """Tells a request that was sent ahead that it may be read, or that it never will be.
+class PipelineTurn(EventWrapper):
+    """Tells a pipelined request, sent ahead, that it may be read, or that it never will be.
 
     hypercorn's own event leaves it waiting when the answer before it is the last one: such a
     connection never ends.
@@ -46,16 +45,17 @@ class Turn(EventWrapper):
         await self.set()
 
 
-class FencedH1(H11Protocol):
+class HardenedH1(H11Protocol):
     """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
 
-    def __init__(self, *parts: Any) -> None:
+    def __init__(self, *parts: Any, connections: Connections) -> None:
         super().__init__(*parts)
-        self.can_read = self._turn = Turn()
+        self._connections = connections
+        self.can_read = self._turn = PipelineTurn()
 
     def handle(self, event: Event) -> Coroutine[Any, Any, None]:
         """Take what the client has sent, or that it has left; raises NoMoreRequestsError."""
-        return self._leave(event) if isinstance(event, Closed) else super().handle(event)
+        return self._handle_closed(event) if isinstance(event, Closed) else super().handle(event)
 
     @property
     def patience_s(self) -> float:
@@ -72,11 +72,11 @@ class FencedH1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         headers = [(b"content-length", b"0"), (b"connection", b"close")]
-        headers += refused(status_code, self.client) + self.config.response_headers("h11")
+        headers += log_refusal(status_code, self.client) + self.config.response_headers("h11")
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.EndOfMessage())
 
-    async def _leave(self, closed: Event) -> None:
+    async def _handle_closed(self, closed: Event) -> None:
         await self._turn.end()
         await super().handle(closed)
 
@@ -96,7 +96,7 @@ class FencedH1(H11Protocol):
             await self._send_error_response(REQUEST_HEADER_FIELDS_TOO_LARGE)
             await self.send(Closed())
             return
-        self.stream = FencedStream(self, STREAM_ID)
+        self.stream = HardenedStream(self, STREAM_ID, self._connections)
         await self.stream.handle(
             Request(
                 stream_id=STREAM_ID,

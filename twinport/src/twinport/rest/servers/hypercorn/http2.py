@@ -1,89 +1,61 @@
-"""HTTP/2 with bounds, and the count of useless frames (CVE-2019-9512 to 9518, CVE-2023-44487)."""
+"""HTTP/2 on one connection: streams, flow control, GOAWAY, and answers that leave in one write."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from h2 import events
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
+from hypercorn import typing
 from hypercorn.events import Closed, Updated
-from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
+from hypercorn.protocol.h2 import (
+    BUFFER_HIGH_WATER,
+    BUFFER_LOW_WATER,
+    BufferCompleteError,
+    H2Protocol,
+    StreamBuffer,
+)
 from hypercorn.utils import filter_pseudo_headers
 
-from ...settings import HttpLimits
-from .http2_frames import goaway
-from .http2_sending import Sending
-from .sending import LINGER_S, Line
-from .stream import FencedStream
-
-BURST = 400.0  # tokens of a new connection, and the most that it can have
-TOKENS_PER_S = 50.0
-BYTES_PER_TOKEN = 4096  # what is sent earns the WINDOW_UPDATEs of its reader
-TINY_BYTES = 16
-
-FREE = 0.0
-COSTS: dict[type[events.Event], float] = {
-    events.RequestReceived: -1.0,  # pays for the PRIORITY and WINDOW_UPDATE that come along
-    events.StreamEnded: FREE,
-    events.TrailersReceived: FREE,
-    events.DataReceived: FREE,  # unless it is empty or tiny
-    events.WindowUpdated: 0.2,
-    events.StreamReset: 2.0,  # with its request, if that came along, still one
-}
-OTHER = 1.0  # PING, SETTINGS, PRIORITY, GOAWAY, their acknowledgements, unknown frames
-
-
-class Flood:
-    """A bucket of tokens; who has emptied it floods."""
-
-    __slots__ = ("_sent", "_since", "_tokens")
-
-    def __init__(self, now: float) -> None:
-        self._tokens, self._since, self._sent = BURST, now, 0
-
-    def spent(self, cost: float, now: float, sent: int) -> bool:
-        """Take `cost`, after adding what time and `sent` bytes have earned."""
-        earned = (now - self._since) * TOKENS_PER_S + (sent - self._sent) / BYTES_PER_TOKEN
-        self._tokens = min(BURST, self._tokens + earned - cost)
-        self._since, self._sent = now, sent
-        return self._tokens < 0
-
-
-def cost(frames: Sequence[events.Event]) -> float:
-    """Return what `frames` cost; work that they bring along is set off against it."""
-    return sum(COSTS.get(type(frame), OTHER) + _emptiness(frame) for frame in frames)
-
-
-def _emptiness(frame: events.Event) -> float:
-    if type(frame) is not events.DataReceived or frame.stream_ended is not None:
-        return FREE
-    size = len(frame.data)
-    return FREE if size >= TINY_BYTES else 0.1 if size else 1.0
-
+from ..connections import LINGER_S, BoundedWriter, Connections, Progress
+from .http2_frames import FrameBudget, HardenedH2Connection, cost
+from .stream import HardenedStream
 
 BUSY, IDLE = Updated(idle=False), Updated(idle=True)
-GOODBYE_S = 0.2  # for what a client has sent before our GOAWAY reached it
+GOAWAY_LINGER_S = 0.2  # for what a client has sent before our GOAWAY reached it
+COLLECT_BYTES = 16 * 1024  # that wait for the end of a turn of the loop, to leave in one write
 
 log = logging.getLogger("hypercorn.error")
 
 
-class FencedH2(Sending):
-    """HTTP/2 in which a late body, a flood or a stalled stream harms nobody else."""
+class HardenedH2(H2Protocol):
+    """HTTP/2 in which a late body, a flood or a stalled stream harms nobody else.
 
-    def __init__(self, *parts: Any, line: Line, limits: HttpLimits) -> None:
-        super().__init__(*parts, line=line, limits=limits)
-        self._most_streams = limits.streams
-        self._flood = Flood(self._loop.time())
+    It sends what fits at once, in one write; only what does not fit gets a buffer and a place.
+    hypercorn takes every answer through the priority tree and its sending task, in three writes.
+    """
+
+    connection: HardenedH2Connection
+
+    def __init__(self, *parts: Any, connections: Connections, writer: BoundedWriter) -> None:
+        super().__init__(*parts)
+        self._connections, self._writer = connections, writer
+        self.connection = HardenedH2Connection(connections.limits)
+        self._loop = asyncio.get_running_loop()
+        self._budget = FrameBudget(self._loop.time())
         self._retired = self._client_leaves = False
         self._early: set[int] = set()  # answered, while the client still sends
+        self._collected = 0
+        self._turn_end: asyncio.Handle | None = None
 
     @property
     def patience_s(self) -> float:
         """How long the client may still send what nobody wants any more."""
         sends_on = self._early or self._client_leaves or self.connection.broken
-        return LINGER_S if sends_on else GOODBYE_S
+        return LINGER_S if sends_on else GOAWAY_LINGER_S
 
     def retire(self) -> bool:
         """Refuse further requests; return whether some are under way.
@@ -92,33 +64,27 @@ class FencedH2(Sending):
         """
         self._retired = True
         if not self.streams:
-            self._say_goodbye(ErrorCodes.NO_ERROR)
+            self._send_goaway(ErrorCodes.NO_ERROR)
         return bool(self.streams)
 
     def announce(self) -> None:
         """Refuse further requests and say so, whatever clients make of it."""
         self._retired = True
-        self._say_goodbye(ErrorCodes.NO_ERROR)
+        self._send_goaway(ErrorCodes.NO_ERROR)
 
     def check(self, now: float) -> None:
         """Break off answers that their reader does not take."""
-        for stream_id in self.stream_buffers:
-            outbox = self._outbox(stream_id)
-            if outbox is not None and outbox.stalled(now):
+        for stream_id, buffer in self.stream_buffers.items():
+            if cast(SendBuffer, buffer).stalled(now):
                 self.task_group.spawn(self._break_off, stream_id)
 
-    async def stream_send(self, event: Event) -> None:
-        """Send a part of an answer, or end its stream."""
-        if isinstance(event, StreamClosed):
-            await self._end_stream(event.stream_id)
-        else:
-            await super().stream_send(event)
+    # What the client sends.
 
     async def _handle_events(self, received: list[events.Event]) -> None:
         price = cost(received)
-        if price > 0 and self._flood.spent(price, self._loop.time(), self._line.sent):
+        if price > 0 and self._budget.spent(price, self._loop.time(), self._writer.sent):
             log.warning("HTTP/2 flood from %s: connection closed", self.client)
-            self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._send_goaway(ErrorCodes.ENHANCE_YOUR_CALM)
             await self.send(Closed())
             return
         for event in received:
@@ -133,7 +99,7 @@ class FencedH2(Sending):
         elif isinstance(event, events.StreamEnded):
             await self._take_end(event.stream_id)
         elif isinstance(event, events.ConnectionTerminated):
-            await self._see_off()
+            await self._take_goaway()
         else:
             await super()._handle_events([event])
         if isinstance(event, events.StreamReset):
@@ -141,11 +107,12 @@ class FencedH2(Sending):
 
     async def _create_stream(self, request: events.RequestReceived) -> None:
         stream_id = request.stream_id
-        if self._retired or len(self.streams) >= self._most_streams:
+        if self._retired or len(self.streams) >= self._connections.limits.streams:
             self.connection.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         method, path = _request_line(request.headers)
-        stream = self.streams[stream_id] = FencedStream(self, stream_id, self._give_window)
+        stream = HardenedStream(self, stream_id, self._connections, self._give_window)
+        self.streams[stream_id] = stream
         await stream.handle(
             Request(
                 stream_id=stream_id,
@@ -172,7 +139,7 @@ class FencedH2(Sending):
         if stream is not None:
             await stream.handle(EndBody(stream_id=stream_id))
 
-    async def _see_off(self) -> None:
+    async def _take_goaway(self) -> None:
         """Answer what the client has asked for before its GOAWAY, then close."""
         self._retired = self._client_leaves = True
         if self.connection.broken or not self.streams:
@@ -186,13 +153,100 @@ class FencedH2(Sending):
     async def _priority_updated(self, event: events.PriorityUpdated) -> None:
         """Ignore it (RFC 9113, 5.3.2); in hypercorn a thousand of them end the connection."""
 
+    # What a stream sends.
+
+    async def stream_send(self, event: Event) -> None:
+        """Send a part of an answer, or end its stream; a client that has left is not an error."""
+        if isinstance(event, StreamClosed):
+            await self._end_stream(event.stream_id)
+            return
+        try:
+            if isinstance(event, Response):
+                self._send_head(event)
+            elif isinstance(event, Body):
+                await self._send_body(event.stream_id, event.data)
+            elif isinstance(event, EndBody):
+                await self._send_end(event.stream_id)
+        except (BufferCompleteError, ProtocolError, KeyError):
+            return
+
+    def _send_head(self, event: Response) -> None:
+        status = (b":status", b"%d" % event.status_code)
+        rest = self.config.response_headers("h2")
+        self.connection.send_headers(event.stream_id, [status, *event.headers, *rest])
+        self._collect(0)
+
+    async def _send_body(self, stream_id: int, data: bytes) -> None:
+        buffer = self._buffer(stream_id)
+        if buffer is None and len(data) <= self._room(stream_id):
+            self.connection.send_data(stream_id, data)
+            self._collect(len(data))
+            if self._collected >= COLLECT_BYTES:
+                await self._flush()
+            return
+        buffer = buffer or self._open_buffer(stream_id)
+        for start in range(0, len(data), BUFFER_HIGH_WATER):
+            await self._offer(stream_id)
+            await buffer.push(data[start : start + BUFFER_HIGH_WATER])
+
+    async def _send_end(self, stream_id: int) -> None:
+        buffer = self._buffer(stream_id)
+        if buffer is None or not buffer.buffer:
+            self.connection.end_stream(stream_id)
+            await self._flush()
+            return
+        buffer.set_complete()  # the end goes out with the last data
+        await self._offer(stream_id)
+        await buffer.drain()
+
+    async def _offer(self, stream_id: int) -> None:
+        """Tell the sending task that there is something to send."""
+        self.priority.unblock(stream_id)
+        await self.has_data.set()
+
+    async def _send_data(self, stream_id: int) -> None:
+        """Send a part of what is buffered, in the sending task."""
+        try:
+            buffer = self.stream_buffers[stream_id]
+            data = await buffer.pop(max(0, self._room(stream_id)))
+            if data:
+                self.connection.send_data(stream_id, data, end_stream=buffer.complete)
+                await self._flush()
+            else:
+                self.priority.block(stream_id)
+        except (ProtocolError, KeyError):
+            await self._drop_buffer(stream_id)
+
+    def _buffer(self, stream_id: int) -> "SendBuffer | None":
+        return cast(SendBuffer | None, self.stream_buffers.get(stream_id))
+
+    def _room(self, stream_id: int) -> int:
+        window = self.connection.local_flow_control_window(stream_id)
+        return min(window, self.connection.max_outbound_frame_size)
+
+    def _open_buffer(self, stream_id: int) -> "SendBuffer":
+        send_s = self._connections.limits.send_time.total_seconds()
+        buffer = SendBuffer(self.context.event_class, Progress(send_s))
+        self.stream_buffers[stream_id] = buffer
+        self.priority.insert_stream(stream_id)
+        return buffer
+
+    async def _drop_buffer(self, stream_id: int) -> None:
+        """Wake whoever waits for room; hypercorn leaves them waiting for ever."""
+        buffer = self.stream_buffers.pop(stream_id, None)
+        if buffer is not None:
+            self.priority.remove_stream(stream_id)
+            await buffer.close()
+
+    # How a stream ends.
+
     async def _close_stream(self, stream_id: int) -> None:
         await super()._close_stream(stream_id)
-        await self._drop_outbox(stream_id)
+        await self._drop_buffer(stream_id)
 
     async def _end_stream(self, stream_id: int) -> None:
         stream = self.streams.get(stream_id)
-        if not isinstance(stream, FencedStream):
+        if not isinstance(stream, HardenedStream):
             return
         await self._close_stream(stream_id)
         if not stream.answered:
@@ -223,9 +277,62 @@ class FencedH2(Sending):
             self.connection.reset_stream(stream_id, code)
         self._push()
 
-    def _say_goodbye(self, code: ErrorCodes) -> None:
+    def _send_goaway(self, code: ErrorCodes) -> None:
         self._push()
-        self._line.push(goaway(self.connection.highest_inbound_stream_id, code))
+        self._writer.push(self.connection.goaway(code))
+
+    # How all of it leaves.
+
+    def _collect(self, size: int) -> None:
+        self._collected += size
+        if self._turn_end is None:
+            self._turn_end = self._loop.call_soon(self._flush_turn)
+
+    def _flush_turn(self) -> None:
+        self._turn_end, self._collected = None, 0
+        self._push()
+
+    def _push(self) -> None:
+        data = self.connection.data_to_send()
+        if data:
+            self._writer.push(data)
+
+    async def _flush(self) -> None:
+        self._collected = 0
+        data = self.connection.data_to_send()
+        if not data:
+            return
+        try:
+            await self._writer.write(data)
+        except ConnectionError:
+            await self.handle(Closed())
+
+
+class SendBuffer(StreamBuffer):
+    """A flow-controlled buffer of one stream: its writer waits while it is full.
+
+    Also in front of a closed window. hypercorn's own lets the writer go on after every short read,
+    so that a window of zero bytes buffers the whole answer.
+    """
+
+    def __init__(self, event_class: type[typing.Event], progress: Progress) -> None:
+        super().__init__(event_class)
+        self._progress, self._sent = progress, 0
+
+    async def pop(self, max_length: int) -> bytes:
+        """Hand over what the window allows."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        self._sent += len(data)
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+    def stalled(self, now: float) -> bool:
+        """Return whether the client has left next to nothing of its window for too long."""
+        return self._progress.stalled(now, self._sent, waiting=bool(self.buffer))
 
 
 def _request_line(headers: list[tuple[bytes, bytes]]) -> tuple[str, bytes]:

@@ -1,9 +1,14 @@
-"""Frames of one HTTP/2 connection as h2 keeps its state, with our bounds."""
+"""Received HTTP/2 frames: malformed requests, refused streams, and floods such as rapid reset.
 
+CVE-2019-9512 to 9518, CVE-2023-44487.
+"""
+
+from collections.abc import Sequence
+
+from h2 import events
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, Event, StreamReset
 from h2.exceptions import InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
@@ -12,9 +17,11 @@ from ...settings import HttpLimits
 
 UPLOAD_WINDOW_BYTES = 256 * 1024  # of all streams of a connection together
 
+Received = tuple[list[Frame], list[events.Event]]  # frames to send, and what has happened
 
-class Frames(H2Connection):
-    """Lets a client open twice the streams that it may: we refuse the rest one by one.
+
+class HardenedH2Connection(H2Connection):
+    """h2's state of a connection; a client may open twice its streams: we refuse the rest singly.
 
     A client may not know our limit yet; the library would end the connection with all its requests.
     """
@@ -46,7 +53,7 @@ class Frames(H2Connection):
         super().initiate_connection()
         self.increment_flow_control_window(UPLOAD_WINDOW_BYTES - self.inbound_flow_control_window)
 
-    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+    def _receive_headers_frame(self, frame: HeadersFrame) -> Received:
         """Reset a request that is malformed (RFC 9113, 8.1.1); the library would end them all.
 
         It counts as one that the client has cancelled, so that a flood of them is one.
@@ -59,29 +66,73 @@ class Frames(H2Connection):
             begun = is_request and stream_id in self.streams and self.streams[stream_id].open
             if not begun or type(error) is not ProtocolError:  # its kinds are about more
                 raise
-            return self._refused(stream_id)
+            return self._reset_malformed(stream_id)
 
-    def _receive_data_frame(self, frame: DataFrame) -> tuple[list[Frame], list[Event]]:
+    def _receive_data_frame(self, frame: DataFrame) -> Received:
         """Reset a request whose body is not as long as it said, in the same way."""
         try:
             return super()._receive_data_frame(frame)
         except InvalidBodyLengthError:
             self.increment_flow_control_window(frame.flow_controlled_length)
-            return self._refused(frame.stream_id)
+            return self._reset_malformed(frame.stream_id)
 
-    def _refused(self, stream_id: int) -> tuple[list[Frame], list[Event]]:
+    def _reset_malformed(self, stream_id: int) -> Received:
         self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        return [], [StreamReset(stream_id=stream_id)]
+        return [], [events.StreamReset(stream_id=stream_id)]
 
-    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> Received:
         """Tell that the client leaves; the library would end what is under way (RFC 9113, 6.8)."""
         if frame.error_code != ErrorCodes.NO_ERROR:
             return super()._receive_goaway_frame(frame)
-        return [], [ConnectionTerminated()]
+        return [], [events.ConnectionTerminated()]
+
+    def goaway(self, code: ErrorCodes) -> bytes:
+        """Return the frame itself: the library's own call forbids answers that are under way."""
+        frame = GoAwayFrame(0)
+        frame.last_stream_id, frame.error_code = self.highest_inbound_stream_id, code
+        return frame.serialize()
 
 
-def goaway(last_stream_id: int, code: ErrorCodes) -> bytes:
-    """Return the frame itself: the library's own call forbids answers that are under way."""
-    frame = GoAwayFrame(0)
-    frame.last_stream_id, frame.error_code = last_stream_id, code
-    return frame.serialize()
+BURST = 400.0  # tokens of a new connection, and the most that it can have
+TOKENS_PER_S = 50.0
+BYTES_PER_TOKEN = 4096  # what is sent earns the WINDOW_UPDATEs of its reader
+TINY_BYTES = 16
+
+FREE = 0.0
+COSTS: dict[type[events.Event], float] = {
+    events.RequestReceived: -1.0,  # pays for the PRIORITY and WINDOW_UPDATE that come along
+    events.StreamEnded: FREE,
+    events.TrailersReceived: FREE,
+    events.DataReceived: FREE,  # unless it is empty or tiny
+    events.WindowUpdated: 0.2,
+    events.StreamReset: 2.0,  # with its request, if that came along, still one
+}
+OTHER = 1.0  # PING, SETTINGS, PRIORITY, GOAWAY, their acknowledgements, unknown frames
+
+
+class FrameBudget:
+    """A token bucket for frames that bring nothing forward; who has emptied it floods."""
+
+    __slots__ = ("_sent", "_since", "_tokens")
+
+    def __init__(self, now: float) -> None:
+        self._tokens, self._since, self._sent = BURST, now, 0
+
+    def spent(self, cost: float, now: float, sent: int) -> bool:
+        """Take `cost`, after adding what time and `sent` bytes have earned."""
+        earned = (now - self._since) * TOKENS_PER_S + (sent - self._sent) / BYTES_PER_TOKEN
+        self._tokens = min(BURST, self._tokens + earned - cost)
+        self._since, self._sent = now, sent
+        return self._tokens < 0
+
+
+def cost(frames: Sequence[events.Event]) -> float:
+    """Return what `frames` cost; work that they bring along is set off against it."""
+    return sum(COSTS.get(type(frame), OTHER) + _emptiness(frame) for frame in frames)
+
+
+def _emptiness(frame: events.Event) -> float:
+    if type(frame) is not events.DataReceived or frame.stream_ended is not None:
+        return FREE
+    size = len(frame.data)
+    return FREE if size >= TINY_BYTES else 0.1 if size else 1.0

@@ -1,51 +1,22 @@
-"""One request: its body waits here for the application, its task, and its answer goes out."""
+"""One request, on HTTP/1.1 or an HTTP/2 stream: its body buffer, its handler, its answer."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from http.client import BAD_REQUEST, INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE
 from typing import Any, cast
 from urllib.parse import unquote
 
-from hypercorn.asyncio.task_group import TaskGroup
-from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import HTTPScope
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message, Send
 
-from ..connections import HANDLER, Connections, refused
+from ..connections import Connections, answer_empty, log_refusal
 
 log = logging.getLogger("hypercorn.error")
-
-
-class Tasks(TaskGroup):
-    """Stands in for hypercorn's task group, which can hang on an error in one of its tasks."""
-
-    def __init__(self, connections: Connections, on_error: Callable[[], None]) -> None:
-        super().__init__(asyncio.get_running_loop())
-        self._connections, self._on_error = connections, on_error
-
-    def spawn(self, func: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Run what belongs to the connection."""
-        self._connections.spawn(func(*args)).add_done_callback(self._ended)
-
-    def spawn_handler(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run the application for one request."""
-        handler = self._connections.handle(work)
-        handler.add_done_callback(_answered)
-        return handler
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("connection ended: %r", error)
-            self._on_error()
-
-
-def _answered(handler: asyncio.Task[None]) -> None:
-    if not handler.cancelled() and (error := handler.exception()) is not None:
-        log.error("the application raised", exc_info=error)
 
 
 ROOM_BYTES = 64 * 1024  # of a body that nobody reads; at least the window of an HTTP/2 stream
@@ -53,17 +24,22 @@ ROOM_BYTES = 64 * 1024  # of a body that nobody reads; at least the window of an
 Taken = Callable[[int, int], Awaitable[None]]
 
 
-class FencedStream(HTTPStream):
-    """A request that never holds up its connection, and whose handler can be cut.
+class HardenedStream(HTTPStream):
+    """A request that never holds up its connection, and whose handler (a task) can be cut.
 
-    Each has a handler, also where that only refuses it, and ends with it at the latest.
+    Each has a handler, also where that only refuses it, and ends with it at the latest. The handler
+    is known here, to whom its client leaves, and to all Connections, which cut it at the stop.
 
     hypercorn puts the body into a queue of ten parts: who answers early leaves that full, and then
     neither the connection nor the handler ever ends.
     """
 
     def __init__(
-        self, protocol: H11Protocol | H2Protocol, stream_id: int, taken: Taken | None = None
+        self,
+        protocol: H11Protocol | H2Protocol,
+        stream_id: int,
+        connections: Connections,
+        taken: Taken | None = None,
     ) -> None:
         super().__init__(
             protocol.app,
@@ -77,7 +53,7 @@ class FencedStream(HTTPStream):
             stream_id,
         )
         self.body_ended = False
-        self._taken = taken
+        self._connections, self._taken = connections, taken
         self._body = bytearray()
         self._body_told = False
         self._changed: asyncio.Event | None = None
@@ -105,39 +81,35 @@ class FencedStream(HTTPStream):
             await self._give_back()
 
     async def _begin(self, request: Request) -> None:
-        path, _, query = request.raw_path.partition(b"?")
-        self.scope = _scope(self, request, path, query)
+        self.scope = _scope(self, request)
         self.start_time = 0.0  # hypercorn's access log is not used
-        is_right = request.raw_path.isascii()
-        self.scope["path"] = unquote(path.decode("ascii")) if is_right else ""
-        assert isinstance(self.task_group, Tasks)
-        work = self._run() if is_right else self._end(BAD_REQUEST)
-        self._handler = self.task_group.spawn_handler(work)
+        work = self._run() if request.raw_path.isascii() else self._end(BAD_REQUEST)
+        self._handler = asyncio.get_running_loop().create_task(work)
+        self._connections.adopt(self._handler)
+        self._handler.add_done_callback(self._check_end)
 
     async def _run(self) -> None:
-        cast(Scope, self.scope)[HANDLER] = self._handler
         app = cast(ASGIApp, self.app)  # hypercorn only hands it on
         try:
             await app(cast(Any, self.scope), self._receive, self._respond)
         finally:
             await self._end()
 
+    def _check_end(self, handler: asyncio.Task[None]) -> None:
+        self._connections.release(handler)
+        if not handler.cancelled() and (error := handler.exception()) is not None:
+            log.error("the application raised", exc_info=error)
+
     async def _end(self, status: int | None = None) -> None:
         """End the stream; where nothing is answered, with `status` or that the handler failed."""
         if self.closed:
             return
-        if self.state is ASGIHTTPState.REQUEST:
-            await self._answer(status or self._failure())
-        await self.send(StreamClosed(self.stream_id))
-
-    def _failure(self) -> int:
-        return SERVICE_UNAVAILABLE if self.context.terminated.is_set() else INTERNAL_SERVER_ERROR
-
-    async def _answer(self, status: int) -> None:
-        ids = refused(status, self.client) if status == BAD_REQUEST else []
-        await self.send(Response(self.stream_id, [(b"content-length", b"0"), *ids], status))
-        await self.send(EndBody(self.stream_id))
-        self.state = ASGIHTTPState.CLOSED
+        if self.state is not ASGIHTTPState.REQUEST:
+            await self.send(StreamClosed(self.stream_id))
+            return
+        failed = SERVICE_UNAVAILABLE if self._connections.ending else INTERNAL_SERVER_ERROR
+        ids = log_refusal(status, self.client) if status == BAD_REQUEST else []
+        await answer_empty(cast(Send, self.app_send), status or failed, *ids)
 
     async def _receive(self) -> Message:
         while not (self._body or self.closed or (self.body_ended and not self._body_told)):
@@ -151,10 +123,10 @@ class FencedStream(HTTPStream):
 
     def _respond(self, message: Message) -> Awaitable[None]:
         if self.closed and not self.answered:
-            return self._leave()
+            return self._cancel_handler()
         return self.app_send(cast(Any, message))
 
-    async def _leave(self) -> None:
+    async def _cancel_handler(self) -> None:
         """End a handler that still answers, although its client has gone."""
         if self._handler is not None:
             self._handler.cancel()
@@ -185,14 +157,15 @@ class FencedStream(HTTPStream):
             self._changed.set()
 
 
-def _scope(stream: FencedStream, request: Request, path: bytes, query: bytes) -> HTTPScope:
+def _scope(stream: HardenedStream, request: Request) -> HTTPScope:
+    path, _, query = request.raw_path.partition(b"?")
     return {
         "type": "http",
         "asgi": {"spec_version": "2.3", "version": "3.0"},
         "http_version": request.http_version,
         "method": request.method,
         "scheme": stream.scheme,
-        "path": "",
+        "path": unquote(path.decode("ascii")) if path.isascii() else "",
         "raw_path": path,
         "query_string": query,
         "root_path": "",
