@@ -316,6 +316,7 @@ async def test_what_is_no_request_breaks_into_no_answer(kind: Any, quiet: None) 
 
 
 NO_REQUEST = b"no request\r\n\r\n"
+MUCH_BYTES = 6_000_000  # more than the kernel keeps, and little enough to send in LINGER_S
 
 
 @pytest.mark.parametrize("kind", OURS)  # granian closes at once
@@ -324,7 +325,7 @@ async def test_a_refusal_can_be_read_by_who_still_sends_and_is_named(
     kind: Any, sent: bytes, status: int, quiet: None
 ) -> None:
     async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
-        wire.send(sent, b"x" * 10_000_000)
+        wire.send(sent, b"x" * MUCH_BYTES)
         await wire.all_sent()
         line, *fields = (await wire.until(b"\r\n\r\n")).decode().split("\r\n")
         await wire.closed()
