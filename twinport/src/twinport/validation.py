@@ -23,6 +23,8 @@ Validator = TypeAdapter[Any] | SchemaValidator
 MOST_OF_A_NAME = 200  # characters; the name of an unknown field is the caller's
 LARGE_BYTES = 16 * 1024  # of a request
 
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
 
 def checked(content: T, *path: Step) -> T:
     """Return the dataclass `content`; raises InvalidArgumentError that names every wrong field.
@@ -79,11 +81,6 @@ def _refusal(error: ValidationError, path: tuple[Step, ...]) -> InvalidArgumentE
     mistakes = first_mistakes(error)
     violations = [FieldViolation(dotted(*path, *each["loc"]), each["msg"]) for each in mistakes]
     return InvalidArgumentError("the request is not valid", fields=violations)
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def _validator(adapter: TypeAdapter[Any], size: int) -> Validator:
