@@ -227,27 +227,6 @@ def default_tables(annotation: Any, value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: inner for key, inner in tables.items() if inner or key in lacking}
 
 
-def describe(model: type[BaseModel]) -> None:
-    """Give each field of `model`, and of the models in it, its description."""
-    for each in dict.fromkeys(_models(model, set())):
-        for name, text in descriptions(each).items():
-            field = each.model_fields[name]
-            field.description = field.description or text
-        each.model_rebuild(force=True)
-
-
-def _models(annotation: Any, seen: set[Any]) -> Iterator[type[BaseModel]]:
-    """Yield the models in a type, those inside before those around them."""
-    for each in alternatives(annotation):
-        if each in seen:
-            continue
-        seen.add(each)
-        for inner in (*fields(each).values(), item_type(each)):
-            yield from _models(inner, seen)
-        if is_model(each):
-            yield each
-
-
 def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
     """Return the docstring of each field of `model` that has one, inherited ones included."""
     classes = [each for each in reversed(model.__mro__) if is_model(each) and each is not BaseModel]

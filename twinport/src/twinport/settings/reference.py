@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core.core_schema import WithDefaultSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 
-from .introspection import describe, dotted, leaves, masked, quoted
+from .introspection import descriptions, dotted, leaves, masked, quoted
 from .loading import Loaded, Root, complete
 from .types import Quantity
 
@@ -17,8 +17,7 @@ from .types import Quantity
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of what `model` reads; raises SettingsError for a type of no use."""
     complete(model)
-    describe(model)
-    schema = model.model_json_schema(schema_generator=_WrittenDefaults)
+    schema = model.model_json_schema(schema_generator=_SettingsSchema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -36,7 +35,14 @@ def _partial(node: Any) -> Any:
     return {"anyOf" if key == "oneOf" else key: _partial(each) for key, each in kept.items()}
 
 
-class _WrittenDefaults(GenerateJsonSchema):
+class _SettingsSchema(GenerateJsonSchema):
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """Describe each field by the docstring below it."""
+        written = super().model_schema(schema)
+        for name, text in descriptions(schema["cls"]).items():
+            written.get("properties", {}).get(name, {}).setdefault("description", text)
+        return written
+
     def get_default_value(self, schema: WithDefaultSchema) -> Any:
         """Return a default of 5 seconds as "5s", not as ISO 8601 writes it."""
         default = super().get_default_value(schema)
