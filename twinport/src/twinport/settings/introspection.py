@@ -305,8 +305,13 @@ def _is_secret_name(key: str | int, annotation: Any, redactor: Redactor) -> bool
     name = str(key)
     if isinstance(key, int) or not (redactor.is_secret(name) or "key" in name.lower()):
         return False
-    if not any(_is_subclass(each, Section) for each in alternatives(annotation)):
-        return True
-    kinds = alternatives(type_in(annotation, name))
+    inner = type_in(annotation, name)
+    if not _is_section(annotation):
+        return not _is_section(inner)  # whose own keys tell
+    kinds = alternatives(inner)
     is_list_of_names = name == "keys"  # as in [logs.redact]
     return str in kinds or (not is_list_of_names and str in map(item_type, kinds))
+
+
+def _is_section(annotation: Any) -> bool:
+    return any(_is_subclass(each, Section) for each in alternatives(annotation))

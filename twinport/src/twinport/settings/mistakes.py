@@ -97,8 +97,8 @@ def wrong_values(
         if is_all_read or not isinstance(details["input"], dict | BaseModel):
             path = _path(model, details)
             texts.setdefault(path, []).append(_masked(_text(model, path, details), secrets))
-    for path, said in texts.items():
-        yield f"{_origin(layers, path)}: {dotted(path)}: {', or '.join(dict.fromkeys(said))}"
+    for path, lines in texts.items():
+        yield f"{_origin(layers, path)}: {dotted(path)}: {', or '.join(dict.fromkeys(lines))}"
 
 
 def _origin(layers: Sequence[Layer], path: KeyPath) -> str:
