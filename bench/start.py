@@ -26,7 +26,6 @@ LIBRARIES = (
     "loguru",
     "opentelemetry.instrumentation.fastapi",
     "opentelemetry.sdk.trace.export",
-    "pydantic_settings",
     "uvloop",
 )
 OURS = Variant("ours", "hypercorn")

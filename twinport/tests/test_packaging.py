@@ -56,7 +56,6 @@ PRIVATE = {  # parts that are nobody's promise, so that a newer one has to be tr
     "opentelemetry-instrumentation-fastapi",
     "opentelemetry-instrumentation-httpx",
     "pydantic",  # with the pydantic-core of its own version
-    "pydantic-settings",
     "starlette",
     "uvicorn",
 }

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -83,6 +84,8 @@ WAYS = {
     "items without their fields": Way(list[Item], [{}] * MANY),
     "sets in lists": Way(list[set[int]], [["a"] * 100] * 200),
     "wrong values of a mapping": Way(dict[str, int | Item], dict.fromkeys(NAMES, "a")),
+    "wrong values of an ordered mapping": Way(OrderedDict[str, int], dict.fromkeys(NAMES, "a")),
+    "wrong items of a queue": Way(deque[int], ["a"] * MANY),
     "wrong keys of a mapping": Way(dict[int, int], NAMES),
     "long keys of a mapping": Way(dict[str, int], {LONG: "a", LONG + "2": "b"}),
     "unknown keys below a long one": Way(dict[str, Item], {LONG: NAMES, LONG + "2": NAMES}),

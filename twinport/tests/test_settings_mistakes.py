@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from twinport.settings import Section
+from twinport.settings.introspection import KeyPath, walk, with_joined_keys
 from twinport.settings.layers import TomlFile, parsed
 from twinport.settings.reference import reference
-from twinport.settings.shapes import KeyPath, paths, with_joined_keys
 
 from support.sample_settings import Folder, Settings
 
@@ -89,7 +89,7 @@ def test_a_key_stands_in_the_last_line_of_the_shortest_text_that_holds_it(tmp_pa
     expected: dict[KeyPath, int] = {}
     for number in range(1, len(lines) + 1):
         said = with_joined_keys(parsed("\n".join(lines[:number])), Settings)
-        expected |= {key: number for key in paths(said) if key not in expected}
+        expected |= {key: number for key, _ in walk(said) if key not in expected}
     assert len(expected) > 15
     assert {key: layer.origin(key) for key in expected} == {
         key: f"{path}:{number}" for key, number in expected.items()
@@ -317,6 +317,58 @@ def test_a_table_that_may_hold_itself_is_checked_and_described(folder):
         "config/development.toml:4: tree.parent.name: must be text, in quotes",
     ]
     assert reference(WithTree).count("#[tree") == 1
+
+
+class Room(Section):
+    """A table that has to say something."""
+
+    colour: str
+    """Colour."""
+
+
+class House(Section):
+    """A feature that has to be told something, and so has a table in it."""
+
+    key: str
+    """Key."""
+    room: Room = Field(default_factory=Room)
+    """Made by default."""
+    rooms: dict[str, "House"] = Field(default_factory=dict)
+    """Others."""
+
+
+class WithHouse(Settings):
+    """With it, as `app.py` of a service names a feature."""
+
+    house: House = Field(default_factory=House)
+    """Made by default."""
+
+
+LACKING = [  # what is said; which keys are missing
+    ("", ["config/default.toml: house.key", "config/default.toml: house.room.colour"]),
+    ('[house]\nkey = "k"', ["config/development.toml:1: house.room.colour"]),
+    ('[house]\nkey = "k"\n[house.room]', ["config/development.toml:3: house.room.colour"]),
+    (
+        '[house]\nkey = "k"\nroom.colour = "red"\n[house.rooms.a]\nkey = "k"',
+        ["config/development.toml:4: house.rooms.a.room.colour"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "places"), LACKING)
+def test_what_a_table_lacks_that_is_made_by_default_is_named_with_its_key(folder, text, places):
+    folder.write("development", text)
+    folder.assignments = ["ratio=7"]
+    other, *lacking = folder.mistakes(WithHouse)
+    assert other.startswith("--set: ratio: ")
+    assert [line.partition(": missing")[0] for line in lacking] == places
+
+
+def test_a_table_that_is_made_by_default_is_what_its_class_makes(folder):
+    folder.write("development", '[house]\nkey = "k"\nroom.colour = "red"')
+    loaded = folder.load(WithHouse)
+    assert loaded.settings.house == House(key="k", room=Room(colour="red"))
+    assert loaded.origins["house.rooms"] == "default"
 
 
 class Opaque:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, strategies as st
 
 from sample.settings import Settings as ServiceSettings
-from twinport.settings import Loaded, shapes
+from twinport.settings import Loaded, introspection
+from twinport.settings.introspection import dotted
 from twinport.settings.reference import as_json, as_text, toml
-from twinport.settings.shapes import dotted
 
 from support.sample_settings import Folder, Settings
 
 
 def keys(kind: Any) -> list[str]:
-    own = list(shapes.fields(kind))
-    return own + [key for inner in shapes.fields(kind).values() for key in keys(inner)]
+    own = list(introspection.fields(kind))
+    return own + [key for inner in introspection.fields(kind).values() for key in keys(inner)]
 
 
 KEYS = st.sampled_from(sorted({*keys(Settings), "prot", "kind", "a.b", "", '"', "é", "\n"}))
@@ -82,7 +82,10 @@ def test_any_assignment_is_taken_or_named(assignment):
 
 
 def places(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    inside = {**shapes.fields(kind), **({"a": entry} if (entry := shapes.entry(kind)) else {})}
+    inside = {
+        **introspection.fields(kind),
+        **({"a": entry} if (entry := introspection.item_type(kind)) else {}),
+    }
     for name, inner in inside.items():
         yield (*path, name)
         yield from places(inner, (*path, name))

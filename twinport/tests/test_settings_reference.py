@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 import twinport
 from sample.settings import Settings
-from twinport.settings import SettingsRoot, shapes
+from twinport.settings import SettingsRoot, introspection
+from twinport.settings.introspection import descriptions
 from twinport.settings.reference import json_schema, reference, schema_of_one_file
-from twinport.settings.shapes import descriptions
 
 from support.places import SAMPLE, TESTS
 from support.sample_settings import Folder, Settings as Sample, Waits
@@ -65,12 +65,12 @@ def test_the_defaults_in_the_reference_are_those_in_force(folder):
 
 
 def plain_fields(kind: Any, path: str) -> Iterator[tuple[str, str | None]]:
-    for each in filter(is_model, shapes.alternatives(kind)):
+    for each in filter(is_model, introspection.alternatives(kind)):
         described = descriptions(each)
         for name, field in each.model_fields.items():
             yield f"{path}.{name}", field.description or described.get(name)
             yield from plain_fields(field.annotation, f"{path}.{name}")
-    if entry := shapes.entry(kind):
+    if entry := introspection.item_type(kind):
         yield from plain_fields(entry, f"{path}.NAME")
 
 

@@ -124,6 +124,12 @@ def test_what_is_no_secret_is_shown(folder):
         assert line in shown
 
 
+@pytest.mark.parametrize("name", ["monkey", "auth", "token"])
+def test_a_table_of_ours_is_shown_whatever_somebody_calls_it(folder, name):
+    folder.write("development", f'[logs.sinks.{name}]\nkind = "file"\npath = "/var/log/x"')
+    assert f'logs.sinks.{name}.path = "/var/log/x"' in as_text(folder.load(Shop))
+
+
 WRONG = [  # the second value is no secret, but wrong as well
     f'[auth]\nkeys = ["{SECRET}"]',
     f'[orders]\npin.x = "{SECRET}"',

@@ -17,7 +17,7 @@ from .settings.reference import as_json, as_text, reference, schema_of_one_file
 
 
 class Invocation(NamedTuple):
-    """What was asked for, and the settings that it is about."""
+    """The parsed arguments of a command, and the settings that it is about."""
 
     arguments: argparse.Namespace
     model: type[SettingsRoot]
@@ -43,7 +43,7 @@ def main(
     commands: Sequence[Command] = (),
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Do what the command line says; return 0, or 1 if it failed, or 2 for settings and usage."""
+    """Run the command that is named; return 0, or 1 if it failed, or 2 for settings and usage."""
     package = model.__module__.partition(".")[0]
     serve = Command("run", "serve until SIGINT or SIGTERM", lambda call: run(call.load().settings))
     parser = _parser(package, [serve, *commands])
@@ -51,14 +51,15 @@ def main(
     if rest:  # its name only: what follows may be a secret
         names = [text.partition("=")[0] for text in rest if text.startswith("--")]
         parser.error(f"unrecognized arguments {' '.join(names)}".rstrip())
-    invocation = Invocation(parsed, model, _sources(package, parsed))
+    sources = Sources(package, parsed.config, parsed.env, parsed.set, parsed.secrets)
+    invocation = Invocation(parsed, model, sources)
     try:
         status: int = parsed.run(invocation)
         print(end="", flush=True)
     except SettingsError as error:
         return _fail(2, *error.mistakes)
     except FatalError as error:
-        return _fail(1, f"{invocation.sources.program}: {usual().text(str(error))}")
+        return _fail(1, f"{sources.program}: {usual().text(str(error))}")
     except BrokenPipeError:  # `config reference | head`: nobody wants the rest
         _forget_output()
         return 0
@@ -86,7 +87,7 @@ def _parser(package: str, commands: Sequence[Command]) -> argparse.ArgumentParse
         _add(subparsers, command, package)
     config = subparsers.add_parser("config", help="check and show the settings")
     config_subparsers = config.add_subparsers(metavar="COMMAND", required=True)
-    for command in _config_commands():
+    for command in CONFIG_COMMANDS:
         _add(config_subparsers, command, package)
     return parser
 
@@ -95,8 +96,8 @@ class _Version(argparse.Action):
     """Print the versions of the service and of this library; looked up only when asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        own, library = self.const, __name__.partition(".")[0]
-        _print(f"{own.program} {own.version} ({library} {metadata.version(library)})")
+        service, library = self.const, __name__.partition(".")[0]
+        _print(f"{service.program} {service.version} ({library} {metadata.version(library)})")
         parser.exit()
 
 
@@ -118,10 +119,6 @@ def _add(
     group.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as http.port=8080"
     )
-
-
-def _sources(package: str, parsed: argparse.Namespace) -> Sources:
-    return Sources(package, parsed.config, parsed.env, parsed.set, parsed.secrets)
 
 
 def _check(invocation: Invocation) -> int:
@@ -152,13 +149,12 @@ def _json_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
 
 
-def _config_commands() -> tuple[Command, ...]:
-    return (
-        Command("check", "name every mistake in the settings", _check),
-        Command("show", "show each value and where it came from", _show, _json_flag),
-        Command("schema", "print the JSON Schema of a file of settings", _schema),
-        Command("reference", "print every setting there is, as commented TOML", _reference),
-    )
+CONFIG_COMMANDS = (
+    Command("check", "name every mistake in the settings", _check),
+    Command("show", "show each value and where it came from", _show, _json_flag),
+    Command("schema", "print the JSON Schema of a file of settings", _schema),
+    Command("reference", "print every setting there is, as commented TOML", _reference),
+)
 
 
 def _print(text: str) -> None:

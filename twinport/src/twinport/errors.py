@@ -1,15 +1,17 @@
-"""The one error table: every error that leaves the service, and what each observer makes of it."""
+"""Errors: the table of codes (gRPC, HTTP status, log level), and what a service raises for them."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
+MEDIA_TYPE = "application/problem+json"  # RFC 9457
+RETRY_AFTER_S = 1
 MOST_VIOLATIONS = 50
 LONGEST_DETAIL, LONGEST_NAME, LONGEST_DESCRIPTION = 1000, 800, 1000  # bytes, as JSON
 LARGEST_CHARACTER = 6  # bytes, such as \u001f
 ALL_VIOLATIONS = 3500  # bytes; clients of gRPC take 8 KiB of metadata, and a third of it is base64
-FIRST_SERVER_ERROR = 500  # as a plain number: asked of each call
+FIRST_ERROR, FIRST_SERVER_ERROR = 400, 500  # as plain numbers: asked of each call
 
 
 class Code(NamedTuple):
@@ -49,18 +51,30 @@ CODES: Mapping[str, Code] = {  # of two with one status, HTTP's means the first
 }
 
 
+CODE_OF_STATUS: Mapping[int, str] = {
+    status: code for code, row in reversed([*CODES.items()]) for status in (row.status, *row.also)
+}
+CLIENT_CLOSED_REQUEST = CODES["CANCELLED"].status  # no caller reads it, logs and metrics do
+
+
 def row_of(code: str) -> Code:
     """Return the row of a code, of one that nobody knows that of UNKNOWN."""
     return CODES.get(code) or CODES["UNKNOWN"]
 
 
+def code_of(status: int) -> str:
+    """Return the code that comes nearest to an HTTP status."""
+    if status < FIRST_ERROR:
+        return "OK"
+    is_server_side = status >= FIRST_SERVER_ERROR
+    return CODE_OF_STATUS.get(status, "INTERNAL" if is_server_side else "FAILED_PRECONDITION")
+
+
 def is_failure(code: str, status: int = 0) -> bool:
     """Tell whether an error is the service's own, not its caller's; `status` is 0 over gRPC.
 
-    So say OpenTelemetry's conventions for the spans of servers: over HTTP what is 500 or more, over
-    gRPC UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS, which are
-    the codes whose status in HTTP is. A 408 or 413 is the caller's, and so is RESOURCE_EXHAUSTED,
-    but for a 503.
+    So do OpenTelemetry's conventions for spans of servers: over HTTP what is 500 or more, over gRPC
+    the codes whose status in HTTP is. RESOURCE_EXHAUSTED is the caller's, but for a 503.
     """
     return (status or row_of(code).status) >= FIRST_SERVER_ERROR
 
@@ -68,8 +82,7 @@ def is_failure(code: str, status: int = 0) -> bool:
 def outcome_of(code: str, status: int = 0) -> str:
     """Return ECS' event.outcome, from the point of view of the service, as its span has it.
 
-    A caller's mistake that is told is a success; what comes of a call that its caller has left,
-    nobody knows.
+    A caller's mistake is a success; what comes of a call that its caller has left, nobody knows.
     """
     if code == "CANCELLED":
         return "unknown"
@@ -225,33 +238,15 @@ def shortened(text: str, most: int = LONGEST_DETAIL) -> str:
 
 
 def _bounded(fields: Iterable[FieldViolation]) -> Iterator[FieldViolation]:
-    left = ALL_VIOLATIONS
+    left_bytes = ALL_VIOLATIONS
     for field, description in islice(fields, MOST_VIOLATIONS):
         name = shortened(field, LONGEST_NAME)
         rule = shortened(description, LONGEST_DESCRIPTION)
-        left -= _size(name) + _size(rule)
-        if left < 0:
+        left_bytes -= _size(name) + _size(rule)
+        if left_bytes < 0:
             return
         yield FieldViolation(name, rule)
 
 
 def _size(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
-
-
-MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 1
-FIRST_ERROR = 400  # as a plain number: asked of each call
-CLIENT_CLOSED_REQUEST = CODES["CANCELLED"].status  # no caller reads it, logs and metrics do
-
-NAMES: Mapping[int, str] = {  # what HTTP's statuses are called
-    status: code for code, row in reversed([*CODES.items()]) for status in (row.status, *row.also)
-}
-
-
-def code_of(status: int) -> str:
-    """Return the name from google/rpc/code.proto that comes nearest to an HTTP status."""
-    if status < FIRST_ERROR:
-        return "OK"
-    server_side = status >= FIRST_SERVER_ERROR
-    return NAMES.get(status, "INTERNAL" if server_side else "FAILED_PRECONDITION")

@@ -46,8 +46,8 @@ def part(name: str, what: str, package: str | None = None) -> Any:
         extra = _extra_of(str(error.name))
         if extra is None:
             raise
-        said = f"{what} needs twinport[{extra}]: {error.name} is not installed"
-        raise MissingExtraError(said) from error
+        problem = f"{what} needs twinport[{extra}]: {error.name} is not installed"
+        raise MissingExtraError(problem) from error
 
 
 def _extra_of(module: str) -> str | None:
@@ -62,7 +62,7 @@ def lazily(
 
     The first raises MissingExtraError where the module needs what is not installed.
     """
-    places = {name: module for module, held in names.items() for name in held}
+    places = {name: module for module, its_names in names.items() for name in its_names}
     module = vars(sys.modules[package])
 
     def find(name: str) -> Any:

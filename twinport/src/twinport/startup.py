@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do while a service starts: they end it, also as PID 1 of a container.
+"""Signals while a service starts: SIGINT and SIGTERM end it, also as PID 1 of a container.
 
 A service's package imports this before all else. Python would raise KeyboardInterrupt, which an
 import may swallow, and the kernel keeps from PID 1 every signal that it does not handle

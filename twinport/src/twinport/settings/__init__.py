@@ -3,16 +3,13 @@
 Public are the types that fields of a service's own settings may have: `Duration`, `Size`, `Port`,
 `Url`.
 
-To read in this order: `sources` says where to look, `read` makes a layer of each place (`layers`
-are of files, `texts` of variables and the like), `load` has pydantic merge and check them all, and
-`mistakes` turns what is wrong into lines. `shapes` answers what a type can hold, `paths` walks what
-it does hold, `masks` hides secrets. The rest describes: `kinds` and `quantities` are for models,
-`show`, `schema` and `reference` for people.
+To read in this order: `types` is for models, `loading` says where to look and has pydantic check
+it all, `layers` keep what each place says, `mistakes` turns what is wrong into lines, and
+`reference` shows and describes settings. All of them ask `introspection` about types.
 """
 
-from .load import Loaded as Loaded, changed as changed, load as load
+from .loading import Loaded as Loaded, Sources as Sources, changed as changed, load as load
 from .mistakes import mistake as mistake
-from .sources import Sources as Sources
 from .types import (
     Duration,
     Identity as Identity,

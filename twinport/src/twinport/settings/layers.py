@@ -1,42 +1,32 @@
-"""Layers of values, each of which knows where a value was said; pydantic-settings merges them."""
+"""Layers of settings: what a file, variables or arguments say, and where each value was said."""
 
 import re
 import tomllib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic import BaseModel
 
 from ..errors import SettingsError
-from . import shapes
-from .shapes import KeyPath, held, paths
+from .introspection import KeyPath, fields, holds, is_structured, type_at, walk, with_joined_keys
 
 
-class Layer(PydanticBaseSettingsSource):
+class Layer(ABC):
     """Some values of the settings, and where each was said."""
 
     def __init__(
-        self, model: type[BaseSettings], values: dict[str, Any], problems: Sequence[str] = ()
+        self, model: type[BaseModel], values: dict[str, Any], problems: Sequence[str] = ()
     ) -> None:
-        super().__init__(model)
-        self.values: dict[str, Any] = shapes.with_joined_keys(values, model)
-        self.strays: Sequence[KeyPath] = ()  # what was said of keys that cannot exist
+        self.values: dict[str, Any] = with_joined_keys(values, model)
+        self.strays: Sequence[KeyPath] = ()  # keys that cannot exist
         self.problems = problems  # what nobody could read, a line for each
 
     @abstractmethod
     def origin(self, path: KeyPath) -> str:
         """Return what an operator looks for to change the value at `path`."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return the value of one field of the root."""
-        return self.values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return self.values
 
 
 class Facts(Layer):
@@ -50,8 +40,8 @@ class Facts(Layer):
 class TomlFile(Layer):
     """What a TOML file says; raises SettingsError with file, line and column."""
 
-    def __init__(self, model: type[BaseSettings], path: Path) -> None:
-        self.path = path
+    def __init__(self, model: type[BaseModel], path: Path) -> None:
+        self.path, self._model = path, model
         self.text = text_of(path)
         super().__init__(model, self._tables())
 
@@ -72,9 +62,8 @@ class TomlFile(Layer):
         what, _, place = problem.partition(" (at ")
         if what.startswith("Cannot overwrite"):  # as do `a = 1` and `a.b = 2`, which are two levels
             what += ': the key is there already; one with dots may need quotes, as in "a.b" = 2'
-        numbers = re.findall(r"\d+", place)
         lines = self.text.split("\n")
-        line, column = numbers or (len(lines), len(lines[-1]) + 1)
+        line, column = re.findall(r"\d+", place) or (len(lines), len(lines[-1]) + 1)
         return f":{line}:{column}: {what}" if place else f": {what}"
 
     @cached_property
@@ -83,23 +72,17 @@ class TomlFile(Layer):
 
         Where there are no arrays of tables, what stands in front of a table does not matter to it.
         """
-        found: dict[KeyPath, int] = {}
-        said: dict[str, Any] = {}
+        numbers: dict[KeyPath, int] = {}
+        values: dict[str, Any] = {}
         lines, start = self.text.split("\n"), 0
         is_flat = "[[" not in self.text
         for number, line in enumerate(lines, 1):
-            if is_flat and said and line.lstrip().startswith("["):
+            if is_flat and values and line.lstrip().startswith("["):
                 start = number - 1
-            said = parsed("\n".join(lines[start:number]))
-            for path in paths(shapes.with_joined_keys(said, self.settings_cls)):
-                found.setdefault(path, number)
-        return found
-
-
-def said_by(layers: Sequence[Layer], path: KeyPath) -> Layer | None:
-    """Return the layer that had the last word about `path`; the lowest of `layers` is first."""
-    said = (layer for layer in reversed(layers) if held(layer.values, path))
-    return next((layer for layer in said if not isinstance(layer, Facts)), None)
+            values = parsed("\n".join(lines[start:number]))
+            for path, _ in walk(with_joined_keys(values, self._model)):
+                numbers.setdefault(path, number)
+        return numbers
 
 
 def text_of(path: Path) -> str:
@@ -113,66 +96,85 @@ def text_of(path: Path) -> str:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """Return what a text in TOML says; nothing if it is none."""
+    """Return the values of a text in TOML; none if it is no TOML."""
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError):
         return {}
 
 
-class Text(NamedTuple):
-    """A text that somebody gave to a key by a variable, a file or an argument."""
+class Assignment(NamedTuple):
+    """A text that a variable, a file or an argument gives to a key."""
 
     origin: str
-    key: str
+    path: tuple[str, ...]
     text: str
 
 
-class Texts(Layer):
+class Assignments(Layer):
     """Texts for keys; each is read by the type of its field, lists and tables as TOML."""
 
     def __init__(
         self,
-        model: type[BaseSettings],
-        texts: Sequence[Text],
-        delimiter: str,
+        model: type[BaseModel],
+        assignments: Sequence[Assignment],
         problems: Sequence[str] = (),
     ) -> None:
-        values = _Reader(model, {text.key: text.text for text in texts}, delimiter)()
+        values: dict[str, Any] = {}
+        ordered = sorted(
+            assignments, key=lambda each: len(each.path)
+        )  # a table, then what is in it
+        strays = [each.path for each in ordered if not _is_put(values, each, model)]
         super().__init__(model, values, problems)
-        self._said = {tuple(text.key.split(delimiter)): text.origin for text in texts}
-        self.strays = [path for path in self._said if not held(values, path)]
+        self.strays = strays
+        self._origins = {_prefix(each.path): each.origin for each in assignments}
 
     def origin(self, path: KeyPath) -> str:
         """Return the name of the variable, the file or the argument."""
-        wanted = _flat(path)
-        near = [(len(key), key) for key in self._said if _related(_flat(key), wanted)]
-        return self._said[max(near)[1]]
+        sought = _prefix(path)
+        related = (
+            each for each in self._origins if sought.startswith(each) or each.startswith(sought)
+        )
+        return self._origins[max(related, key=len)]
 
 
-class _Reader(EnvSettingsSource):
-    def __init__(self, model: type[BaseSettings], texts: Mapping[str, str], delimiter: str) -> None:
-        super().__init__(model, case_sensitive=True, env_prefix="", env_nested_delimiter=delimiter)
-        self.env_vars = texts
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Read TOML instead of JSON; what is none stays text, for pydantic to refuse by name."""
-        table = parsed(f"value = {value}")
-        return table["value"] if table.keys() == {"value"} else value
-
-    def next_field(
-        self, field: FieldInfo | Any | None, key: str, case_sensitive: bool | None = None
-    ) -> FieldInfo | None:
-        """Look into plain dataclasses and TypedDicts, too."""
-        kind = field.annotation if isinstance(field, FieldInfo) else field
-        inner = shapes.inside(kind, key)
-        known = super().next_field(field, key, case_sensitive)
-        return known or (FieldInfo.from_annotation(inner) if inner else None)
+def _is_put(values: dict[str, Any], assignment: Assignment, model: type[BaseModel]) -> bool:
+    """Put what the text means among the values, and tell whether there is such a place."""
+    *tables, last = path = assignment.path
+    table: Any = values if path[0] in fields(model) else None
+    for key in tables:
+        table = table.setdefault(key, {}) if isinstance(table, dict) else None
+    if isinstance(table, dict):
+        table[last] = _meaning(assignment.text, type_at(model, path))
+    return isinstance(table, dict)
 
 
-def _flat(path: KeyPath) -> str:
-    return ".".join(map(str, path)) + "."
+def _meaning(text: str, annotation: Any) -> Any:
+    """Read a list or a table; what is no TOML stays text, for pydantic to refuse by name."""
+    table = parsed(f"value = {text}") if is_structured(annotation) else {}
+    return table["value"] if table.keys() == {"value"} else text
 
 
-def _related(key: str, wanted: str) -> bool:
-    return wanted.startswith(key) or key.startswith(wanted)
+def _prefix(path: KeyPath) -> str:
+    """Return what all keys below begin with, however the dots in a key were meant."""
+    return "".join(f"{part}." for part in path)
+
+
+def layer_of(layers: Sequence[Layer], path: KeyPath) -> Layer | None:
+    """Return the layer that had the last word about `path`; the lowest of `layers` is first."""
+    holding = (layer for layer in reversed(layers) if holds(layer.values, path))
+    return next((layer for layer in holding if not isinstance(layer, Facts)), None)
+
+
+def merged(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Return the values of all layers: tables are joined, of all else the last one counts."""
+    return reduce(_joined, (layer.values for layer in layers), {})
+
+
+def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    tables = {
+        key: _joined(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return below | above | tables

@@ -6,7 +6,7 @@ Names and values: https://opentelemetry.io/docs/specs/otel/configuration/sdk-env
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import unquote
 
-from .layers import Layer, Text, Texts
+from .layers import Assignment, Assignments, Layer
 from .types import SettingsRoot
 
 USUAL_EXPORTER = "zipkin"  # as in the settings of traces
@@ -22,10 +22,10 @@ ENDPOINTS = {
     "otlp": {"OTEL_EXPORTER_OTLP_ENDPOINT": "/v1/traces", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ""},
 }  # the later one of two counts, each with what it needs at its end
 IDENTITY = {
-    "service.name": "service__name",
-    "service.version": "service__version",
-    "service.instance.id": "service__instance",
-    "deployment.environment.name": "service__environment",
+    "service.name": "name",
+    "service.version": "version",
+    "service.instance.id": "instance",
+    "deployment.environment.name": "environment",
 }
 
 
@@ -36,11 +36,11 @@ def layer(
     above: Sequence[Layer],
 ) -> Layer:
     """Return what they say; which endpoint has a meaning depends on the exporter in force."""
-    named = variables.get("OTEL_TRACES_EXPORTER", "").strip()
-    chosen = [*map(_exporter, below), named, *map(_exporter, above)]
-    exporter = next(filter(None, reversed(chosen)), USUAL_EXPORTER)
-    known = [text for text in _texts(variables, exporter) if _section(text) in model.model_fields]
-    return Texts(model, known, "__")
+    variable = variables.get("OTEL_TRACES_EXPORTER", "").strip()
+    named = [*map(_exporter, below), variable, *map(_exporter, above)]
+    exporter = next(filter(None, reversed(named)), USUAL_EXPORTER)
+    assignments = [*_identity(variables), *_traces(variables, exporter)]
+    return Assignments(model, [each for each in assignments if each.path[0] in model.model_fields])
 
 
 def _exporter(layer: Layer) -> str:
@@ -48,44 +48,37 @@ def _exporter(layer: Layer) -> str:
     return str(traces.get("exporter", "")) if isinstance(traces, Mapping) else ""
 
 
-def _section(text: Text) -> str:
-    return text.key.partition("__")[0]
+def _identity(variables: Mapping[str, str]) -> Iterator[Assignment]:
+    variable = "OTEL_RESOURCE_ATTRIBUTES"
+    for pair in variables.get(variable, "").split(","):
+        attribute, _, value = pair.partition("=")
+        if key := IDENTITY.get(attribute.strip()):
+            yield Assignment(variable, ("service", key), unquote(value.strip()))
+    if name := variables.get("OTEL_SERVICE_NAME"):
+        yield Assignment("OTEL_SERVICE_NAME", ("service", "name"), name)
 
 
-def _texts(variables: Mapping[str, str], exporter: str) -> Iterator[Text]:
-    """Yield what they say about our settings, as far as they have a meaning for `exporter`."""
-    yield from _identity(variables)
-    yield from _endpoint(variables, exporter)
-    yield from _sampling(variables)
-    if names := variables.get("OTEL_PROPAGATORS"):
-        chosen = [name.strip() for name in names.split(",") if name.strip() != "none"]
-        yield Text("OTEL_PROPAGATORS", "traces__propagators", str(chosen))
-    if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        yield Text("OTEL_SDK_DISABLED", "traces__exporter", "none")
-    elif kind := variables.get("OTEL_TRACES_EXPORTER"):
-        yield Text("OTEL_TRACES_EXPORTER", "traces__exporter", kind.strip())
-
-
-def _identity(variables: Mapping[str, str]) -> Iterator[Text]:
-    name = "OTEL_RESOURCE_ATTRIBUTES"
-    for pair in variables.get(name, "").split(","):
-        key, _, value = pair.partition("=")
-        if key.strip() in IDENTITY:
-            yield Text(name, IDENTITY[key.strip()], unquote(value.strip()))
-    if known := variables.get("OTEL_SERVICE_NAME"):
-        yield Text("OTEL_SERVICE_NAME", "service__name", known)
-
-
-def _endpoint(variables: Mapping[str, str], exporter: str) -> Iterator[Text]:
+def _traces(variables: Mapping[str, str], exporter: str) -> Iterator[Assignment]:
+    """Yield what they say of traces, as far as it has a meaning for `exporter`."""
     for name, end in ENDPOINTS.get(exporter, {}).items():
         if url := variables.get(name):
-            yield Text(name, "traces__endpoint", url.removesuffix("/") + end if end else url)
+            endpoint = url.removesuffix("/") + end if end else url
+            yield Assignment(name, ("traces", "endpoint"), endpoint)
+    yield from _sampling(variables)
+    if names := variables.get("OTEL_PROPAGATORS"):
+        propagators = [name.strip() for name in names.split(",") if name.strip() != "none"]
+        yield Assignment("OTEL_PROPAGATORS", ("traces", "propagators"), str(propagators))
+    if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        yield Assignment("OTEL_SDK_DISABLED", ("traces", "exporter"), "none")
+    elif kind := variables.get("OTEL_TRACES_EXPORTER"):
+        yield Assignment("OTEL_TRACES_EXPORTER", ("traces", "exporter"), kind.strip())
 
 
-def _sampling(variables: Mapping[str, str]) -> Iterator[Text]:
+def _sampling(variables: Mapping[str, str]) -> Iterator[Assignment]:
+    ratio = ("traces", "sample_ratio")
     sampler = variables.get("OTEL_TRACES_SAMPLER", "").strip()
     if sampler in SAMPLERS:
-        yield Text("OTEL_TRACES_SAMPLER", "traces__sample_ratio", SAMPLERS[sampler])
+        yield Assignment("OTEL_TRACES_SAMPLER", ratio, SAMPLERS[sampler])
     elif sampler in RATIO_SAMPLERS:
-        ratio = variables.get("OTEL_TRACES_SAMPLER_ARG", "").strip() or "1"
-        yield Text("OTEL_TRACES_SAMPLER_ARG", "traces__sample_ratio", ratio)
+        argument = variables.get("OTEL_TRACES_SAMPLER_ARG", "").strip() or "1"
+        yield Assignment("OTEL_TRACES_SAMPLER_ARG", ratio, argument)

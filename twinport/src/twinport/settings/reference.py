@@ -6,19 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core.core_schema import WithDefaultSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 
-from .load import Loaded, Root, complete
-from .shapes import describe, dotted, leaves, masked, quoted
+from .introspection import descriptions, dotted, leaves, masked, quoted
+from .loading import Loaded, Root, complete
 from .types import Quantity
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of what `model` reads; raises SettingsError for a type of no use."""
     complete(model)
-    describe(model)
-    schema = model.model_json_schema(schema_generator=_WrittenDefaults)
+    schema = model.model_json_schema(schema_generator=_SettingsSchema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -36,7 +35,14 @@ def _partial(node: Any) -> Any:
     return {"anyOf" if key == "oneOf" else key: _partial(each) for key, each in kept.items()}
 
 
-class _WrittenDefaults(GenerateJsonSchema):
+class _SettingsSchema(GenerateJsonSchema):
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """Describe each field by the docstring below it."""
+        written = super().model_schema(schema)
+        for name, text in descriptions(schema["cls"]).items():
+            written.get("properties", {}).get(name, {}).setdefault("description", text)
+        return written
+
     def get_default_value(self, schema: WithDefaultSchema) -> Any:
         """Return a default of 5 seconds as "5s", not as ISO 8601 writes it."""
         default = super().get_default_value(schema)
@@ -49,27 +55,24 @@ class _WrittenDefaults(GenerateJsonSchema):
         return write(default) if written and default is not None else default
 
 
-def values(loaded: Loaded[Root]) -> dict[str, Any]:
-    """Return each value by its dotted key, as JSON writes it, without secrets."""
-    settings = loaded.settings
-    visible = masked(loaded.tables, type(settings), settings.redactor())
-    return {dotted(path): value for path, value in leaves(visible)}
-
-
 def as_text(loaded: Loaded[Root]) -> str:
-    """Return a line of TOML for each value, and its origin as a comment."""
-    lines = {key: f"{key} = {toml(value)}" for key, value in values(loaded).items()}
+    """Return a line of TOML for each value, without secrets, and its origin as a comment."""
+    lines = {key: f"{key} = {toml(value)}" for key, value in _values(loaded).items()}
     width = min(max(map(len, lines.values())), 60)
     return "".join(f"{line:{width}}  # {loaded.origins[key]}\n" for key, line in lines.items())
 
 
 def as_json(loaded: Loaded[Root]) -> str:
-    """Return an object with the value and the origin of each key."""
-    shown = {
-        key: {"value": value, "origin": loaded.origins[key]}
-        for key, value in values(loaded).items()
-    }
+    """Return an object with the value, without secrets, and the origin of each key."""
+    values = _values(loaded).items()
+    shown = {key: {"value": value, "origin": loaded.origins[key]} for key, value in values}
     return json.dumps(shown, indent=2) + "\n"
+
+
+def _values(loaded: Loaded[Root]) -> dict[str, Any]:
+    settings = loaded.settings
+    visible = masked(loaded.tables, type(settings), settings.redactor())
+    return {dotted(path): value for path, value in leaves(visible)}
 
 
 def toml(value: Any) -> str:
@@ -81,9 +84,7 @@ def toml(value: Any) -> str:
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, str):
         return quoted(value)
-    if isinstance(value, bool):  # asked first: a dict would take 1 for true
-        return str(value).lower()
-    return "none" if value is None else str(value)
+    return "none" if value is None else str(value).lower()  # as in true, nan, 1e+16
 
 
 Node = Mapping[str, Any]
@@ -130,13 +131,14 @@ class _Reference:
         self, path: tuple[str, ...], node: Node, entry: Node, given: Mapping[str, Any]
     ) -> Iterator[Table]:
         """Yield the tables of a map from names to entries, which may be of several kinds."""
+        description = node.get("description", "")
         kinds = [self._resolved(each) for each in entry.get("oneOf", [entry])]
         if not all("properties" in kind for kind in kinds):
             names = dict.fromkeys(given or ["NAME"], entry)
-            yield path, {"description": node.get("description", ""), "properties": names}, given
+            yield path, {"description": description, "properties": names}, given
             return
         tag = entry.get("discriminator", {}).get("propertyName")
-        about = f"{node.get('description', '')} Any number of tables, with names of your own."
+        about = f"{description} Any number of tables, with names of your own."
         for kind in kinds:
             name = kind["properties"][tag]["const"] if tag else "NAME"
             about = f"{about} {kind.get('description', '')}"
@@ -152,30 +154,6 @@ class _Reference:
         return {**(self._resolved(target) if target else {}), **node}
 
 
-def _setting(key: str, node: Node, default: Any, required: bool) -> Iterator[str]:
-    notes = list(_notes(node))
-    if required:
-        notes.append("required")
-    elif default is None:
-        notes.append("not set by default")
-    yield from ("", *_prose(node.get("description", "")), *_prose("; ".join(notes)))
-    yield f"#{dotted((key,))} = {toml(_placeholder(node) if default is None else default)}"
-
-
-def _notes(node: Node) -> Iterator[str]:
-    if "const" in node:
-        yield f"{toml(node['const'])} here"
-    elif "enum" in node:
-        yield f"one of {', '.join(map(toml, node['enum']))}"
-    elif "x-kind" in node:
-        yield f"{node['x-kind']}, such as {toml(node['examples'][-1])}"
-    else:
-        yield _TYPES.get(node.get("format") or node.get("type", ""), "of several types")
-    for keyword, words in _BOUNDS.items():
-        if keyword in node:
-            yield f"{words} {node[keyword]}"
-
-
 _TYPES = {
     "boolean": "true or false",
     "integer": "a whole number",
@@ -188,7 +166,6 @@ _TYPES = {
     "path": "a path",
     "file-path": "a path to a file",
 }
-
 _BOUNDS = {
     "minimum": "at least",
     "maximum": "at most",
@@ -198,16 +175,35 @@ _BOUNDS = {
     "maxLength": "length at most",
     "minItems": "items at least",
 }
+_EMPTY = {"integer": 0, "number": 0.0, "boolean": False, "array": [], "object": {}}
+
+
+def _setting(key: str, node: Node, default: Any, required: bool) -> Iterator[str]:
+    notes = [
+        _type(node),
+        *(f"{words} {node[each]}" for each, words in _BOUNDS.items() if each in node),
+    ]
+    if required:
+        notes.append("required")
+    elif default is None:
+        notes.append("not set by default")
+    yield from ("", *_prose(node.get("description", "")), *_prose("; ".join(notes)))
+    yield f"#{dotted((key,))} = {toml(_placeholder(node) if default is None else default)}"
+
+
+def _type(node: Node) -> str:
+    if "const" in node:
+        return f"{toml(node['const'])} here"
+    if "enum" in node:
+        return f"one of {', '.join(map(toml, node['enum']))}"
+    if "x-kind" in node:
+        return f"{node['x-kind']}, such as {toml(node['examples'][-1])}"
+    return _TYPES.get(node.get("format") or node.get("type", ""), "of several types")
 
 
 def _placeholder(node: Node) -> Any:
-    if "const" in node:
-        return node["const"]
-    for choices in ("enum", "examples"):
-        if node.get(choices):
-            return node[choices][0]
-    empty = {"integer": 0, "number": 0.0, "boolean": False, "array": [], "object": {}}
-    return node.get("minimum", empty.get(node.get("type", ""), ""))
+    choices = [node["const"]] if "const" in node else node.get("enum") or node.get("examples")
+    return choices[0] if choices else node.get("minimum", _EMPTY.get(node.get("type", ""), ""))
 
 
 def _prose(text: str) -> list[str]:

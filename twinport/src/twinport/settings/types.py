@@ -1,7 +1,6 @@
 """Types of settings: sections, durations, sizes, ports, URLs."""
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from fractions import Fraction
@@ -12,19 +11,20 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..redact import Redactor, usual
 
+MICROSECOND = timedelta(microseconds=1)
 LONGEST = timedelta(days=36_500)  # sums of a few still fit what timers and timedelta can hold
 
 
-class Quantity(ABC):
+class Quantity:
     """A number with its unit; a bare number says too little and is refused."""
 
     noun: ClassVar[str]
@@ -34,35 +34,28 @@ class Quantity(ABC):
     examples: ClassVar[tuple[str, ...]]
 
     @classmethod
-    @abstractmethod
-    def read(cls, value: object) -> object:
+    def read(cls, value: object) -> Any:
         """Return what Python works with; raises PydanticCustomError."""
-
-    @classmethod
-    @abstractmethod
-    def write(cls, value: Any) -> str:
-        """Return the text that reads back as `value`."""
-
-    @classmethod
-    def _count(cls, value: object) -> int:
         text = str(value).strip()
         if re.fullmatch(r"[0-9]{1,15}(\.[0-9]+)?", text):
-            raise cls._refusal(f'a number without its unit: write "{text}{cls.usual}"')
+            raise cls.refusal(f'a number without its unit: write "{text}{cls.usual}"')
         if not isinstance(value, str) or not re.fullmatch(cls.pattern, text):
-            raise cls._refusal(f"not {cls.noun}")
+            raise cls.refusal(f"not {cls.noun}")
         parts = re.findall(r"([0-9.]+)([A-Za-z]+)", text)
         return round(sum(Fraction(number) * cls.units[unit] for number, unit in parts))
 
     @classmethod
-    def _text(cls, count: int) -> str:
+    def write(cls, value: Any) -> str:
+        """Return the text that reads back as `value`."""
         parts = []
         for unit, size in cls.units.items():
-            number, count = divmod(count, size)
+            number, value = divmod(value, size)
             parts += [f"{number}{unit}"] if number else []
         return "".join(parts) or f"0{cls.usual}"
 
     @classmethod
-    def _refusal(cls, problem: str) -> PydanticCustomError:
+    def refusal(cls, problem: str) -> PydanticCustomError:
+        """Return an error that also says how such a quantity is written."""
         units, examples = ", ".join(cls.units), ", ".join(f'"{text}"' for text in cls.examples)
         return PydanticCustomError(
             "quantity",
@@ -102,19 +95,19 @@ class WrittenDuration(Quantity):
     examples = ("30s", "250ms", "1h30m")
 
     @classmethod
-    def read(cls, value: object) -> object:
+    def read(cls, value: object) -> timedelta:
         """Return a `timedelta`; raises PydanticCustomError."""
         if isinstance(value, timedelta):
             return value
-        count = cls._count(value)
-        if count > LONGEST // timedelta(microseconds=1):
-            raise cls._refusal("longer than a hundred years")
-        return timedelta(microseconds=count)
+        count: int = super().read(value)
+        if count > LONGEST // MICROSECOND:
+            raise cls.refusal("longer than a hundred years")
+        return count * MICROSECOND
 
     @classmethod
     def write(cls, value: timedelta) -> str:
         """Return `value` as "1h30m"."""
-        return cls._text(value // timedelta(microseconds=1))
+        return super().write(value // MICROSECOND)
 
 
 class WrittenSize(Quantity):
@@ -125,24 +118,6 @@ class WrittenSize(Quantity):
     usual = "B"
     pattern = r"^([0-9]{1,15}(\.[0-9]{1,9})?(GiB|MiB|KiB|B))+$"
     examples = ("100B", "512KiB", "4MiB")
-
-    @classmethod
-    def read(cls, value: object) -> object:
-        """Return a number of bytes; raises PydanticCustomError."""
-        return cls._count(value)
-
-    @classmethod
-    def write(cls, value: int) -> str:
-        """Return `value` as "4MiB"."""
-        return cls._text(value)
-
-
-class PortNumber:
-    """Refuses what is no port: grpc would take it modulo 65536."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.int_schema(ge=0, le=65535)
 
 
 def http_url(text: str) -> str:
@@ -157,6 +132,8 @@ def http_url(text: str) -> str:
     return text
 
 
+PortNumber = Field(ge=0, le=65535)  # grpc would take any other modulo 65536
+
 Duration = Annotated[timedelta, WrittenDuration]  # as in "250ms", "1h30m"
 Size = Annotated[int, WrittenSize]  # in bytes, as in "8MiB"
 Port = Annotated[int, PortNumber]  # 0 means any free one
@@ -164,7 +141,7 @@ Url = Annotated[str, AfterValidator(http_url)]  # of http or https; empty means 
 
 
 class Section(BaseModel):
-    """A table of settings; the docstring below each field is its description (descriptions.py)."""
+    """A table of settings; the docstring below each field is its description."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -188,10 +165,8 @@ class Identity(Section):
     """Which of its replicas this is (`service.instance.id`); by default the name of its host."""
 
 
-class SettingsRoot(BaseSettings, Section):
+class SettingsRoot(Section):
     """All settings of a service; built by `load`, or in a test from keywords alone."""
-
-    model_config = SettingsConfigDict(arbitrary_types_allowed=False)
 
     service: Identity
     """Who this service is."""
@@ -209,15 +184,3 @@ class SettingsRoot(BaseSettings, Section):
     def redactor(self) -> Redactor:
         """Return what masks secrets where these settings are shown."""
         return usual()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take keywords only: `load` brings its own layers."""
-        return (init_settings,)
