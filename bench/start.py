@@ -26,6 +26,7 @@ LIBRARIES = (
     "loguru",
     "opentelemetry.instrumentation.fastapi",
     "opentelemetry.sdk.trace.export",
+    "pydantic_settings",
     "uvloop",
 )
 OURS = Variant("ours", "hypercorn")

@@ -1,25 +1,27 @@
-"""Layers of settings: what a file, variables or arguments say, and where each value was said."""
+"""Layers of settings: what a file, variables or arguments say; pydantic-settings merges them."""
 
 import re
 import tomllib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from ..errors import SettingsError
 from .introspection import KeyPath, fields, holds, is_structured, type_at, walk, with_joined_keys
 
 
-class Layer(ABC):
+class Layer(PydanticBaseSettingsSource):
     """Some values of the settings, and where each was said."""
 
     def __init__(
-        self, model: type[BaseModel], values: dict[str, Any], problems: Sequence[str] = ()
+        self, model: type[BaseSettings], values: dict[str, Any], problems: Sequence[str] = ()
     ) -> None:
+        super().__init__(model)
         self.values: dict[str, Any] = with_joined_keys(values, model)
         self.strays: Sequence[KeyPath] = ()  # keys that cannot exist
         self.problems = problems  # what nobody could read, a line for each
@@ -27,6 +29,13 @@ class Layer(ABC):
     @abstractmethod
     def origin(self, path: KeyPath) -> str:
         """Return what an operator looks for to change the value at `path`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the value of one field of the root."""
+        return self.values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self.values
 
 
 class Facts(Layer):
@@ -40,7 +49,7 @@ class Facts(Layer):
 class TomlFile(Layer):
     """What a TOML file says; raises SettingsError with file, line and column."""
 
-    def __init__(self, model: type[BaseModel], path: Path) -> None:
+    def __init__(self, model: type[BaseSettings], path: Path) -> None:
         self.path, self._model = path, model
         self.text = text_of(path)
         super().__init__(model, self._tables())
@@ -116,7 +125,7 @@ class Assignments(Layer):
 
     def __init__(
         self,
-        model: type[BaseModel],
+        model: type[BaseSettings],
         assignments: Sequence[Assignment],
         problems: Sequence[str] = (),
     ) -> None:
@@ -138,7 +147,7 @@ class Assignments(Layer):
         return self._origins[max(related, key=len)]
 
 
-def _is_put(values: dict[str, Any], assignment: Assignment, model: type[BaseModel]) -> bool:
+def _is_put(values: dict[str, Any], assignment: Assignment, model: type[BaseSettings]) -> bool:
     """Put what the text means among the values, and tell whether there is such a place."""
     *tables, last = path = assignment.path
     table: Any = values if path[0] in fields(model) else None
@@ -164,17 +173,3 @@ def layer_of(layers: Sequence[Layer], path: KeyPath) -> Layer | None:
     """Return the layer that had the last word about `path`; the lowest of `layers` is first."""
     holding = (layer for layer in reversed(layers) if holds(layer.values, path))
     return next((layer for layer in holding if not isinstance(layer, Facts)), None)
-
-
-def merged(layers: Sequence[Layer]) -> dict[str, Any]:
-    """Return the values of all layers: tables are joined, of all else the last one counts."""
-    return reduce(_joined, (layer.values for layer in layers), {})
-
-
-def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    tables = {
-        key: _joined(below[key], value)
-        for key, value in above.items()
-        if isinstance(value, dict) and isinstance(below.get(key), dict)
-    }
-    return below | above | tables

@@ -33,9 +33,9 @@ from .introspection import (
     leaves,
     respelled,
 )
-from .layers import Assignment, Assignments, Facts, Layer, TomlFile, layer_of, merged, text_of
+from .layers import Assignment, Assignments, Facts, Layer, TomlFile, layer_of, text_of
 from .mistakes import unknown_keys, unusable_texts, wrong_values
-from .types import SettingsRoot
+from .types import SOURCES, SettingsRoot
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def load(model: type[Root], sources: Sources) -> Loaded[Root]:
     problems = [problem for layer in layers for problem in layer.problems]
     problems += [*unknown_keys(model, layers), *unusable_texts(layers)]
     try:
-        settings = model.model_validate(merged(layers))
+        settings = _built(model, layers)
     except ValidationError as error:
         problems += wrong_values(model, layers, error)
     except Exception as error:  # of a rule in a model from elsewhere, which may raise anything
@@ -123,6 +123,15 @@ def load(model: type[Root], sources: Sources) -> Loaded[Root]:
         raise SettingsError(list(dict.fromkeys(problems)))
     settings._read_again = lambda: load(model, sources).settings
     return Loaded(settings, layers)
+
+
+def _built(model: type[Root], layers: Sequence[Layer]) -> Root:
+    build: Callable[[], Root] = model  # without keywords: pydantic-settings reads the layers
+    token = SOURCES.set(tuple(reversed(layers)))
+    try:
+        return build()
+    finally:
+        SOURCES.reset(token)
 
 
 def _broken_rule(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Self
@@ -17,11 +18,14 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..redact import Redactor, usual
 
 MICROSECOND = timedelta(microseconds=1)
 LONGEST = timedelta(days=36_500)  # sums of a few still fit what timers and timedelta can hold
+# What pydantic-settings reads while `load` builds the settings; the first one counts.
+SOURCES: ContextVar[Sequence[PydanticBaseSettingsSource]] = ContextVar("SOURCES", default=())
 
 
 class Quantity:
@@ -165,8 +169,10 @@ class Identity(Section):
     """Which of its replicas this is (`service.instance.id`); by default the name of its host."""
 
 
-class SettingsRoot(Section):
+class SettingsRoot(BaseSettings, Section):
     """All settings of a service; built by `load`, or in a test from keywords alone."""
+
+    model_config = SettingsConfigDict(arbitrary_types_allowed=False)
 
     service: Identity
     """Who this service is."""
@@ -184,3 +190,15 @@ class SettingsRoot(Section):
     def redactor(self) -> Redactor:
         """Return what masks secrets where these settings are shown."""
         return usual()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take keywords and the layers of `load`, whose rules pydantic-settings' own lack."""
+        return (init_settings, *SOURCES.get())
