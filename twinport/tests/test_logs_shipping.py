@@ -2,6 +2,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,14 +14,17 @@ from loguru import logger
 
 from twinport import logs
 from twinport.errors import StartupError
-from twinport.logs import Logs, LogsSettings, logging_to
-from twinport.logs.shipping import DiskOutbox
+from twinport.logs import Logs, LogsSettings, bounded_queue, logging_to
+from twinport.logs.bounded_queue import BoundedQueue, Bounds, Losses, Then, UndeliveredError
+from twinport.logs.collectors import DiskQueue
 from twinport.settings import Identity
 
 from support.log_collectors import Collector
 
 IDENTITY = Identity(name="tea", version="1", environment="test", instance="pod-1")
 COUNT = 300
+PATIENCE_S = 20
+ATTEMPTS = 1100  # 2 to the power of that is larger than any float
 
 
 @pytest.fixture(params=["beats", "http", "tcp"])
@@ -168,16 +172,49 @@ def test_a_folder_that_another_process_queues_in_is_refused(
 def test_a_disk_that_fails_for_a_moment_holds_up_what_waits_on_it(
     collector: Collector, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures, first = iter([sqlite3.OperationalError("disk I/O error")]), DiskOutbox.first
+    failures, take = iter([sqlite3.OperationalError("disk I/O error")]), DiskQueue._take
 
-    def failing(outbox: DiskOutbox, most: int) -> Sequence[bytes]:
+    def failing(queue: DiskQueue, most: int) -> Sequence[bytes]:
         for error in failures:
             raise error
-        return first(outbox, most)
+        return take(queue, most)
 
-    monkeypatch.setattr(DiskOutbox, "first", failing)
+    monkeypatch.setattr(DiskQueue, "_take", failing)
     with shipping(protocol, collector.port, queue_dir=tmp_path):
         assert collector.await_messages(log("kept"))
+
+
+def test_a_disk_that_takes_a_line_no_more_takes_the_next_ones(tmp_path: Path) -> None:
+    arrived: list[bytes] = []
+    losses = Losses("logs", "lines", "disk", print)
+    queue = DiskQueue("away", arrived.extend, 1000, losses, tmp_path)
+    queue._database.execute(
+        "CREATE TRIGGER bad BEFORE INSERT ON lines WHEN NEW.line = X'626164'"
+        " BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END"
+    )
+    for line in (b"bad", b"good"):
+        queue.put(line)
+        assert queue._incoming.flush(PATIENCE_S)
+    assert queue.flush(PATIENCE_S)
+    queue.close()
+    assert (arrived, losses.dropped) == ([b"good"], 1)
+
+
+def test_a_collector_that_was_away_for_hours_gets_what_was_kept_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounded_queue, "LONGEST_PAUSE_S", 0.0)
+    failures, has_arrived = iter(range(ATTEMPTS)), threading.Event()
+
+    def send(_batch: Sequence[bytes]) -> None:
+        for _ in failures:
+            raise UndeliveredError("away", Then.RETRY)
+        has_arrived.set()
+
+    queue = BoundedQueue("away", send, Bounds(1000), Losses("logs", "lines", "away", print))
+    queue.put(b"kept")
+    assert has_arrived.wait(PATIENCE_S)
+    queue.close()
 
 
 @pytest.mark.parametrize("protocol", ["http"], indirect=True)

@@ -18,12 +18,12 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from ..calls.call import Call, Transport
 from ..logs.settings import RedactSettings
 from ..settings import Identity
-from .exporters import make_outbox
+from .exporters import make_span_queue
 from .propagation import Propagator
 from .provider import Spans, above, in_force, make_provider, opening, resource_of
 from .server_span import is_failure, is_refusal, name_of, server_span
 from .settings import TracesSettings, bounds, not_honoured
-from .span_queue import Outbox, Redaction
+from .span_queue import Redaction, SpanQueue
 from .spans import automatic
 from .trace_context import Decision
 
@@ -51,12 +51,14 @@ class Opened:
 class Tracing:
     """Decides about each call when it begins, and sees to its server span when it has ended."""
 
-    def __init__(self, settings: TracesSettings, resource: Resource, outbox: Outbox | None) -> None:
+    def __init__(
+        self, settings: TracesSettings, resource: Resource, queue: SpanQueue | None
+    ) -> None:
         self._decision = Decision(settings.sample_ratio, settings.propagators)
         self._spans = Spans()
-        self._outbox = outbox
-        if outbox is not None:
-            self._spans.add(outbox)
+        self._queue = queue
+        if queue is not None:
+            self._spans.add(queue)
         self.provider = make_provider(resource, self._decision, self._spans)
         self.propagator = Propagator(self._decision, settings.propagators)
         self._tracer = self.provider.get_tracer(SCOPE.name)
@@ -108,11 +110,11 @@ class Tracing:
 
     def dropped(self) -> int:
         """Return how many spans have never reached the backend."""
-        return self._outbox.lost if self._outbox else 0
+        return self._queue.lost if self._queue else 0
 
     async def close(self, seconds: float) -> None:
         """Send what is waiting, for at most `seconds`; later spans are lost."""
-        if self._outbox is None:
+        if self._queue is None:
             return
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
@@ -120,12 +122,12 @@ class Tracing:
             with suppress(RuntimeError):  # the loop did not wait for us
                 loop.call_soon_threadsafe(sent.set)
 
-        self._outbox.close(seconds, tell)
+        self._queue.close(seconds, tell)
         try:
             async with asyncio.timeout(seconds):
                 await sent.wait()
         except TimeoutError:
-            self._outbox.give_up()
+            self._queue.give_up()
 
 
 @contextmanager
@@ -137,8 +139,8 @@ def tracing(
         logger.warning("traces: set, but without effect here: {}", ", ".join(names))
     os.environ.pop(OTEL_PYTHON_TRACER_PROVIDER, None)  # or it is set when somebody asks for ours
     redaction = Redaction((redact or RedactSettings()).redactor())
-    outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
-    ours = Tracing(settings, resource_of(identity), outbox)
+    queue = make_span_queue(settings, identity, redaction, bounds(os.environ))
+    ours = Tracing(settings, resource_of(identity), queue)
     before = get_global_textmap()
     set_global_textmap(ours.propagator)
     try:
