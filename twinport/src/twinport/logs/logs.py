@@ -22,7 +22,7 @@ from ..redact import written
 from ..settings import Identity
 from . import access_log, formats
 from .bounded_queue import Losses, SinkThread
-from .capture import bridging, capturing, loop_handler
+from .capture import bridging, capturing_stderr, loop_handler
 from .file_sink import File
 from .records import Levels, Line, now, origin
 from .settings import (
@@ -61,7 +61,7 @@ def logging_to(settings: LogsSettings, identity: Identity, package: str = "") ->
         stack.callback(handler.remove)
         logs.listen(handler.set_lowest)
         if settings.capture_stderr:
-            stack.enter_context(capturing(logs.emit))
+            stack.enter_context(capturing_stderr(logs.emit))
         yield logs
 
 

@@ -114,8 +114,7 @@ class Line:
 
     `stack` is the traceback of `error`, in which the frames of `package` are the service's own.
     `at` is in seconds since 1970. `common` is the end of the JSON, the same in every line of the
-    process. `json`, `text` and `coloured` are the forms that some sink has asked for: each is made
-    once.
+    process. `json` is the line as JSON, made once if some sink asks for it.
     """
 
     fields: Mapping[str, Any] = MappingProxyType({})
@@ -125,8 +124,6 @@ class Line:
     package: str = ""
     common: bytes = b"}\n"
     json: bytes | None = None
-    text: bytes | None = None
-    coloured: bytes | None = None
 
     def __init__(self, at: float, level: str, level_no: int, logger: str, message: str) -> None:
         self.at, self.level, self.level_no = at, level, level_no
