@@ -230,15 +230,22 @@ def test_a_line_that_is_refused_for_good_does_not_hold_the_others(
 
 
 @pytest.mark.parametrize("protocol", ["http"], indirect=True)
-def test_a_sink_in_trouble_is_said_once_on_the_others(
-    collector: Collector, protocol: str, capfd: pytest.CaptureFixture[str]
+def test_a_sink_in_trouble_is_said_once_on_the_others_and_what_is_lost_at_the_end(
+    collector: Collector, protocol: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     collector.stop()
-    sinks = {"console": {"format": "text"}, "away": sink_for(protocol, collector.port)}
+    path = tmp_path / "tea.log"
+    sinks = {
+        "file": {"kind": "file", "path": path, "format": "text"},
+        "console": {"format": "text"},
+        "away": sink_for(protocol, collector.port),
+    }
     with logging_to(LogsSettings.model_validate({"sinks": sinks}), IDENTITY) as logs:
         for number in range(5):
             logging.getLogger("lib").info("line %s", number)
             logs.flush(1)
-    said = [line for line in capfd.readouterr().err.splitlines() if "sink away" in line]
-    assert 1 <= len(said) <= 2  # when it began, and what is lost at the end
-    assert "Connection refused" in said[0]
+    for text in (capfd.readouterr().err, path.read_text()):
+        first, last = (line for line in text.splitlines() if " logs: " in line)
+        assert "sink away: " in first
+        assert "Connection refused" in first
+        assert last.endswith("logs: 5 lines did not reach sink away")

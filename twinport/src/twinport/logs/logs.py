@@ -54,12 +54,11 @@ def logging_to(settings: LogsSettings, identity: Identity, package: str = "") ->
         for name in (name for name, chosen in settings.sinks.items() if chosen.enabled):
             losses = Losses("logs", "lines", f"sink {name}", logs.report)
             logs.add(_sink(name, settings.sinks[name], losses))
-        stack.callback(logs.report_losses)
-        stack.callback(logs.flush_once_more, FLUSH_S)
+        stack.callback(logs.finish, FLUSH_S)
         stack.enter_context(bridging(logs.emit))
         handler = LoguruHandler(logs)
         stack.callback(handler.remove)
-        logs.listen(handler.set_lowest)
+        logs._levels.listen(handler.set_lowest)
         if settings.capture_stderr:
             stack.enter_context(capturing_stderr(logs.emit))
         yield logs
@@ -84,13 +83,12 @@ class Logs:
 
     def __init__(self, settings: LogsSettings, identity: Identity, package: str = "") -> None:
         self._levels = Levels(settings.level, settings.levels)
-        self.listen = self._levels.listen
         self._redactor = settings.redact.redactor()
         self._common, self._package = formats.common(identity), package
         self._lines = access_log.Access(self._redactor, self._common)
         self._sinks: list[Sink] = []
         self._for_access: list[Sink] = []
-        self._has_given_up = False
+        self._late: list[Sink] = []  # those that the last flush was too short for
 
     def add(self, sink: Sink) -> None:
         """Write lines to `sink`, too."""
@@ -187,11 +185,6 @@ class Logs:
         """Write what a sink has lost, to the others."""
         self.emit(now("WARNING", OWN, message))
 
-    def report_losses(self) -> None:
-        """Write, as the last thing, what each sink has lost."""
-        for sink in self._sinks:
-            sink.report_last()
-
     def dropped(self) -> Mapping[str, int]:
         """Return how many lines each sink has lost."""
         return {sink.name: sink.losses.dropped for sink in self._sinks}
@@ -201,19 +194,22 @@ class Logs:
         deadline = time.monotonic() + seconds
         for sink in self._sinks:
             sink.flush(0.0)  # all begin at once, whatever the first one waits for
-        done = [sink.flush(max(0.0, deadline - time.monotonic())) for sink in self._sinks]
-        self._has_given_up = not all(done)
-        return not self._has_given_up
+        self._late = [
+            sink for sink in self._sinks if not sink.flush(max(0.0, deadline - time.monotonic()))
+        ]
+        return not self._late
 
     def close(self) -> None:
-        """Close the sinks; levels that were set for a time stay."""
+        """Give back what is open, without waiting."""
         self._levels.close()
         for sink in self._sinks:
             sink.close()
 
-    def flush_once_more(self, seconds: float) -> None:
-        """Flush what came since, unless the time that somebody gave was not enough."""
-        self.flush(0.0 if self._has_given_up else seconds)
+    def finish(self, seconds: float) -> None:
+        """Flush what came since, where the last time was enough, and say what is lost."""
+        for sink in sorted(self._sinks, key=lambda sink: not sink.outward):  # losses go to the rest
+            sink.flush(0.0 if sink in self._late else seconds)
+            sink.report_last()
 
 
 class LoguruHandler:
