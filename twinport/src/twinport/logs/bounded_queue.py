@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -61,8 +60,10 @@ class Losses:
             if self._is_reporting or self._closed.is_set():
                 return
             self._is_reporting = True
-        with suppress(RuntimeError):  # no thread can be started, as at the end of the interpreter
+        try:
             QuietThread(f"{self._room}-losses", self._report).start()
+        except RuntimeError:  # there are too many threads: the next loss tries again
+            self._is_reporting = False
 
     def recover(self) -> None:
         """Forget the reason: something has arrived."""

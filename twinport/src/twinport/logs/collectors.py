@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import StartupError
 from ..tls import Followed
@@ -30,14 +29,37 @@ Files = Followed[ssl.SSLContext]
 ACK = struct.Struct(">2sI")
 
 
-class Transport(Protocol):
-    """A way to a collector."""
+class Remote(Sink):
+    """Ships lines to a collector, again and again until they are taken."""
 
-    def send(self, batch: Sequence[bytes]) -> None:
-        """Return when the lines are taken; an UndeliveredError refuses them, others are for now."""
+    def __init__(self, name: str, settings: RemoteSink, losses: Losses) -> None:
+        super().__init__(name, settings, losses)
+        self._transport = _transport(name, settings)
+        if settings.queue_dir is None:
+            self.queue = self._queue(self._ship, settings.queue_size)
+        else:
+            limit = settings.queue_size
+            self.queue = DiskQueue(name, self._ship, limit, losses, settings.queue_dir)
+        self.queue.at_end = self._transport.close
 
-    def close(self) -> None:
-        """Give back what is open, before the next attempt or for good."""
+    def _ship(self, batch: Sequence[bytes]) -> None:
+        try:
+            self._transport.send(batch)
+        except UndeliveredError:
+            raise
+        except Exception as error:
+            self._transport.close()
+            raise UndeliveredError(f"{type(error).__name__}: {error}", Then.RETRY) from error
+
+
+def _transport(name: str, settings: RemoteSink) -> "Tcp | Post":
+    section = f"logs.sinks.{name}.tls"
+    files = None if settings.tls is None else followed_context(section, settings.tls)
+    if isinstance(settings, HttpSink):
+        return Post(settings, files or followed_context(section, SinkTls()))
+    assert isinstance(settings, LogstashSink)
+    kind = Beats if settings.protocol == "beats" else Tcp
+    return kind((settings.host, settings.port), settings.timeout.total_seconds(), files)
 
 
 class Tcp:
@@ -51,9 +73,11 @@ class Tcp:
         self._socket: socket.socket | None = None
 
     def send(self, batch: Sequence[bytes]) -> None:
+        """Return when the lines are taken; raises OSError if not now."""
         self._connected().sendall(b"".join(batch))
 
     def close(self) -> None:
+        """Give back what is open, before the next attempt or for good."""
         if self._socket is not None:
             self._socket.close()
         self._socket = None
@@ -133,6 +157,7 @@ class Post:
         self._files, self._opener = files, _opener(files.content)
 
     def send(self, batch: Sequence[bytes]) -> None:
+        """Return when the lines are taken; raises OSError if not now, UndeliveredError if never."""
         body = b"[" + b",".join(batch) + b"]"
         if self._files.renew():
             self._opener = _opener(self._files.content)
@@ -147,7 +172,7 @@ class Post:
             raise
 
     def close(self) -> None:
-        pass  # each request has its own connection
+        """Do nothing: each request has its own connection."""
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -167,39 +192,6 @@ def _headers(settings: HttpSink) -> Mapping[str, str]:
         login = f"{settings.username}:{settings.password.get_secret_value()}"
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     return {"Content-Type": "application/json", **headers}
-
-
-class Remote(Sink):
-    """Ships lines to a collector, again and again until they are taken."""
-
-    def __init__(self, name: str, settings: RemoteSink, losses: Losses) -> None:
-        super().__init__(name, settings, losses)
-        self._transport = _transport(name, settings)
-        if settings.queue_dir is None:
-            self.queue = self._queue(self._ship, settings.queue_size)
-        else:
-            limit = settings.queue_size
-            self.queue = DiskQueue(name, self._ship, limit, losses, settings.queue_dir)
-        self.queue.at_end = self._transport.close
-
-    def _ship(self, batch: Sequence[bytes]) -> None:
-        try:
-            self._transport.send(batch)
-        except UndeliveredError:
-            raise
-        except Exception as error:
-            self._transport.close()
-            raise UndeliveredError(f"{type(error).__name__}: {error}", Then.RETRY) from error
-
-
-def _transport(name: str, settings: RemoteSink) -> Transport:
-    section = f"logs.sinks.{name}.tls"
-    files = None if settings.tls is None else followed_context(section, settings.tls)
-    if isinstance(settings, HttpSink):
-        return Post(settings, files or followed_context(section, SinkTls()))
-    assert isinstance(settings, LogstashSink)
-    kind = Beats if settings.protocol == "beats" else Tcp
-    return kind((settings.host, settings.port), settings.timeout.total_seconds(), files)
 
 
 SCHEMA = """
