@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,41 @@ def test_a_full_queue_drops_what_is_new_and_counts_it(collector: Collector, prot
         collector.start()
         assert collector.await_count(COUNT - dropped)
     assert 0 < dropped == COUNT - len(collector.lines)
+
+
+class Finalised:
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def __del__(self) -> None:
+        self._end()
+
+
+class KeepsNewest(BoundedQueue[object]):
+    def _overflow(self) -> object:
+        return self._items.popleft()
+
+
+def test_a_finaliser_that_logs_while_a_line_is_queued_holds_nobody() -> None:
+    is_sending, released = threading.Event(), threading.Event()
+
+    def send(_batch: Sequence[object]) -> None:
+        is_sending.set()
+        released.wait()
+
+    def put() -> None:
+        queue.put("under way")
+        is_sending.wait()
+        for _ in range(3):
+            queue.put(Finalised(lambda: queue.put("last words")))
+
+    queue = KeepsNewest("away", send, Bounds(2), Losses("logs", "lines", "away", print), None)
+    thread = threading.Thread(target=put, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    released.set()
+    queue.close()
 
 
 def test_flush_does_not_wait_for_a_collector_that_is_away(

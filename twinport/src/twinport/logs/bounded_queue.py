@@ -46,7 +46,7 @@ class Losses:
     ) -> None:
         self._room, self._unit, self._place = room, unit, place
         self._say, self._hint = say, hint
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may log within
         self._closed = threading.Event()
         self._is_reporting = False
         self._reported, self._waiting, self._reason = 0, 0, ""
@@ -144,11 +144,12 @@ class BoundedQueue(Generic[Item]):
         losses: Losses,
         size: Callable[[Any], int] | None = len,
     ) -> None:
-        self._send, self._bounds, self._losses, self._size = send, bounds, losses, size
+        self._send, self._losses, self._size = send, losses, size
+        self._limit, self._batch, self._delay_s = bounds
         self._items: deque[Item] = deque()
         self._held = 0  # of the limit, with those under way
         self.waiting = 0  # items, with those under way
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may log within
         self._changed = threading.Condition(self._lock)
         self._wakes = {1, bounds.batch}  # how many have to wait for the thread to look
         self._is_urgent = False
@@ -165,11 +166,11 @@ class BoundedQueue(Generic[Item]):
         with self._lock:
             self._items.append(item)
             self._held += size
-            self.waiting += 1
-            is_full = self._held > self._bounds.limit
+            self.waiting = waiting = self.waiting + 1
+            is_full = self._held > self._limit
             if is_full:
                 self._count_out([self._overflow()])
-            if self.waiting in self._wakes:
+            if waiting in self._wakes:
                 self._changed.notify_all()
         if is_full:
             self._losses.add(1, "", self.waiting)
@@ -217,7 +218,7 @@ class BoundedQueue(Generic[Item]):
     def _run(self) -> None:
         while self._wait():
             try:
-                self._deliver(self._take(1 if self._single else self._bounds.batch))
+                self._deliver(self._take(1 if self._single else self._batch))
             except Exception as error:  # a disk that the items are on
                 self._pause(f"{type(error).__name__}: {error}")
         self.at_end()
@@ -226,8 +227,8 @@ class BoundedQueue(Generic[Item]):
         """Wait for a batch, or for less if there is a hurry; False if it is over."""
         with self._changed:
             self._changed.wait_for(lambda: self.waiting or self._is_closed())
-            if self._bounds.delay_s:
-                self._changed.wait_for(self._is_due, self._bounds.delay_s)
+            if self._delay_s:
+                self._changed.wait_for(self._is_due, self._delay_s)
             self._is_urgent, self._is_last_round = False, self._is_closed()
             return bool(self.waiting) and time.monotonic() < self._give_up_at
 
@@ -235,7 +236,7 @@ class BoundedQueue(Generic[Item]):
         return self._give_up_at < float("inf")
 
     def _is_due(self) -> bool:
-        return self._is_urgent or self._is_closed() or self.waiting >= self._bounds.batch
+        return self._is_urgent or self._is_closed() or self.waiting >= self._batch
 
     def _deliver(self, batch: Sequence[Item]) -> None:
         try:

@@ -284,5 +284,5 @@ class DiskQueue(BoundedQueue[bytes]):
 
     def _fitting(self, batch: Sequence[bytes]) -> Sequence[bytes]:
         ends = accumulate(map(len, batch), initial=self._held)
-        room = sum(end <= self._bounds.limit for end in ends) - 1
+        room = sum(end <= self._limit for end in ends) - 1
         return batch[: max(0, room)]

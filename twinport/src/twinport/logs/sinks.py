@@ -80,7 +80,7 @@ class Console(Sink):
         self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may log within
         self.queue = self._queue(self._write_all, settings.queue_size)
 
     def put(self, data: bytes) -> None:
