@@ -69,12 +69,14 @@ def test_a_file_of_an_earlier_day_is_set_aside(tmp_path: Path) -> None:
 
 def test_files_older_than_the_days_to_keep_are_deleted_and_no_others(tmp_path: Path) -> None:
     names = [set_aside(tmp_path, days) for days in (13.9, 14.1, 30)]
-    foreign = tmp_path / "tea.notes.log.gz"
-    foreign.touch()
+    names_of_others = ["notes", *(f"2026-13-32T{number}" for number in range(9))]
+    foreign = [tmp_path / f"tea.{name}.log.gz" for name in names_of_others]
+    for path in foreign:
+        path.touch()
     with logs_into(tmp_path / "tea.log"):
         assert until(lambda: not (names[1].exists() or names[2].exists()))
     assert names[0].exists()
-    assert foreign.exists()
+    assert all(path.exists() for path in foreign)
 
 
 def set_aside(folder: Path, days: float) -> Path:

@@ -2,8 +2,9 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from loguru import logger
 
 from twinport import logs
 from twinport.errors import StartupError
-from twinport.logs import Logs, LogsSettings, logging_to
-from twinport.logs.shipping import DiskOutbox
+from twinport.logs import Logs, LogsSettings, bounded_queue, logging_to
+from twinport.logs.bounded_queue import BoundedQueue, Bounds, Losses, Then, UndeliveredError
+from twinport.logs.collectors import DiskQueue
 from twinport.settings import Identity
 
 from support.log_collectors import Collector
 
 IDENTITY = Identity(name="tea", version="1", environment="test", instance="pod-1")
 COUNT = 300
+PATIENCE_S = 20
+ATTEMPTS = 1100  # 2 to the power of that is larger than any float
 
 
 @pytest.fixture(params=["beats", "http", "tcp"])
@@ -120,6 +124,41 @@ def test_a_full_queue_drops_what_is_new_and_counts_it(collector: Collector, prot
     assert 0 < dropped == COUNT - len(collector.lines)
 
 
+class Finalised:
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def __del__(self) -> None:
+        self._end()
+
+
+class KeepsNewest(BoundedQueue[object]):
+    def _overflow(self) -> object:
+        return self._items.popleft()
+
+
+def test_a_finaliser_that_logs_while_a_line_is_queued_holds_nobody() -> None:
+    is_sending, released = threading.Event(), threading.Event()
+
+    def send(_batch: Sequence[object]) -> None:
+        is_sending.set()
+        released.wait()
+
+    def put() -> None:
+        queue.put("under way")
+        is_sending.wait()
+        for _ in range(3):
+            queue.put(Finalised(lambda: queue.put("last words")))
+
+    queue = KeepsNewest("away", send, Bounds(2), Losses("logs", "lines", "away", print), None)
+    thread = threading.Thread(target=put, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    released.set()
+    queue.close()
+
+
 def test_flush_does_not_wait_for_a_collector_that_is_away(
     collector: Collector, protocol: str
 ) -> None:
@@ -168,16 +207,49 @@ def test_a_folder_that_another_process_queues_in_is_refused(
 def test_a_disk_that_fails_for_a_moment_holds_up_what_waits_on_it(
     collector: Collector, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures, first = iter([sqlite3.OperationalError("disk I/O error")]), DiskOutbox.first
+    failures, take = iter([sqlite3.OperationalError("disk I/O error")]), DiskQueue._take
 
-    def failing(outbox: DiskOutbox, most: int) -> Sequence[bytes]:
+    def failing(queue: DiskQueue, most: int) -> Sequence[bytes]:
         for error in failures:
             raise error
-        return first(outbox, most)
+        return take(queue, most)
 
-    monkeypatch.setattr(DiskOutbox, "first", failing)
+    monkeypatch.setattr(DiskQueue, "_take", failing)
     with shipping(protocol, collector.port, queue_dir=tmp_path):
         assert collector.await_messages(log("kept"))
+
+
+def test_a_disk_that_takes_a_line_no_more_takes_the_next_ones(tmp_path: Path) -> None:
+    arrived: list[bytes] = []
+    losses = Losses("logs", "lines", "disk", print)
+    queue = DiskQueue("away", arrived.extend, 1000, losses, tmp_path)
+    queue._database.execute(
+        "CREATE TRIGGER bad BEFORE INSERT ON lines WHEN NEW.line = X'626164'"
+        " BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END"
+    )
+    for line in (b"bad", b"good"):
+        queue.put(line)
+        assert queue._incoming.flush(PATIENCE_S)
+    assert queue.flush(PATIENCE_S)
+    queue.close()
+    assert (arrived, losses.dropped) == ([b"good"], 1)
+
+
+def test_a_collector_that_was_away_for_hours_gets_what_was_kept_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounded_queue, "LONGEST_PAUSE_S", 0.0)
+    failures, has_arrived = iter(range(ATTEMPTS)), threading.Event()
+
+    def send(_batch: Sequence[bytes]) -> None:
+        for _ in failures:
+            raise UndeliveredError("away", Then.RETRY)
+        has_arrived.set()
+
+    queue = BoundedQueue("away", send, Bounds(1000), Losses("logs", "lines", "away", print))
+    queue.put(b"kept")
+    assert has_arrived.wait(PATIENCE_S)
+    queue.close()
 
 
 @pytest.mark.parametrize("protocol", ["http"], indirect=True)
@@ -193,15 +265,22 @@ def test_a_line_that_is_refused_for_good_does_not_hold_the_others(
 
 
 @pytest.mark.parametrize("protocol", ["http"], indirect=True)
-def test_a_sink_in_trouble_is_said_once_on_the_others(
-    collector: Collector, protocol: str, capfd: pytest.CaptureFixture[str]
+def test_a_sink_in_trouble_is_said_once_on_the_others_and_what_is_lost_at_the_end(
+    collector: Collector, protocol: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     collector.stop()
-    sinks = {"console": {"format": "text"}, "away": sink_for(protocol, collector.port)}
+    path = tmp_path / "tea.log"
+    sinks = {
+        "file": {"kind": "file", "path": path, "format": "text"},
+        "console": {"format": "text"},
+        "away": sink_for(protocol, collector.port),
+    }
     with logging_to(LogsSettings.model_validate({"sinks": sinks}), IDENTITY) as logs:
         for number in range(5):
             logging.getLogger("lib").info("line %s", number)
             logs.flush(1)
-    said = [line for line in capfd.readouterr().err.splitlines() if "sink away" in line]
-    assert 1 <= len(said) <= 2  # when it began, and what is lost at the end
-    assert "Connection refused" in said[0]
+    for text in (capfd.readouterr().err, path.read_text()):
+        first, last = (line for line in text.splitlines() if " logs: " in line)
+        assert "sink away: " in first
+        assert "Connection refused" in first
+        assert last.endswith("logs: 5 lines did not reach sink away")

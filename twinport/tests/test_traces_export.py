@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 import pytest
 from loguru import logger
 
+from twinport.logs import bounded_queue
 from twinport.logs.settings import RedactSettings
 from twinport.settings import Identity
 from twinport.testing import FakeZipkin
-from twinport.traces import TracesSettings, Tracing, span, span_queue, traced, tracing
+from twinport.traces import TracesSettings, Tracing, span, traced, tracing
 from twinport.traces.http_exporters import TIMEOUT_S
 
 PRODUCTION = Identity(name="order-book", environment="production")
@@ -165,7 +166,7 @@ def test_a_span_that_cannot_be_encoded_is_lost_alone(collector, lines, exporter)
 
 
 def test_what_was_dropped_is_said_once_a_minute(collector, lines, monkeypatch):
-    monkeypatch.setattr(span_queue, "EVERY_S", 0.2)
+    monkeypatch.setattr(bounded_queue, "REPORT_EVERY_S", 0.2)
     collector.status = 400
     with traced_by(collector):
         for expected in (1, 2):

@@ -59,20 +59,42 @@ class Redactor:
 
     def secrets(self, text: str) -> set[str]:
         """Return the parts of the text that `text` masks."""
-        found: set[str] = set()
+        secrets: set[str] = set()
         for search in self._searches(text):
             spans = list(search(text))
-            found.update(text[start:end] for start, end in spans)
+            secrets.update(text[start:end] for start, end in spans)
             text = _cut(text, spans)
-        return found - {MASK}
+        return secrets - {MASK}
 
-    def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def fields(self, fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
         """Return the fields, whole or in parts, without secrets."""
-        return self._table(fields, 0)
+        hidden, shown = self.hidden(fields), {}
+        for key, value in fields.items():
+            name, is_secret = self._name(key if isinstance(key, str) else written(key))
+            shown[name] = MASK if is_secret or name == hidden else self.value(value, depth)
+        return shown
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: Any, depth: int = 0) -> Any:
         """Return a value of any kind without secrets."""
-        return self._value(value, 0)
+        if isinstance(value, str):
+            return self.text(value)
+        if value is None or isinstance(value, bool | float) or self._is_small(value):
+            return value
+        return self._structure(value, depth)
+
+    def _is_small(self, value: Any) -> bool:
+        """Tell whether it is a number with too few digits for a card, and nothing else matters."""
+        return type(value) is int and 0 <= value < SMALLEST_CARD and not self._patterns
+
+    def _structure(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Mapping) and depth < MOST_NESTED:
+            return self.fields(value, depth + 1)
+        if isinstance(value, list | tuple) and depth < MOST_NESTED:
+            hidden = self.hidden(value)
+            items = enumerate(value)
+            return [MASK if i == hidden else self.value(item, depth + 1) for i, item in items]
+        text = self.text(written(value))
+        return value if isinstance(value, int) and text == str(value) else text
 
     def is_secret(self, name: str) -> bool:
         """Tell whether what has this name is a secret."""
@@ -113,40 +135,25 @@ class Redactor:
     def _named(self, text: str) -> Iterator[Span]:
         """Yield where the values of secret names are."""
         at = 0
-        while found := NAMED.search(text, at):
-            at = found.end()
-            name = _name(found)
-            if self.is_secret(name) or self.is_secret(found["index"] or ""):
-                start, at = at, _end_of_value(found, name)
+        while match := NAMED.search(text, at):
+            at, name = match.end(), _name(match)
+            if self.is_secret(name) or self.is_secret(match["index"] or ""):
+                start, at = at, _end_of_value(match, name)
                 yield start, at
 
-    def _table(self, table: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        hidden, shown = self.hidden(table), {}
-        for key, value in table.items():
-            name, is_secret = self._name(key if isinstance(key, str) else written(key))
-            shown[name] = MASK if is_secret or name == hidden else self._value(value, depth)
-        return shown
 
-    def _value(self, value: Any, depth: int) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
-        if value is None or isinstance(value, bool | float) or self._is_small(value):
-            return value
-        return self._structure(value, depth)
+# Cheap signs of what may be there, written out, as each text pays for looking.
+def _may_hold_a_value(text: str) -> bool:
+    return "=" in text or ":" in text or "," in text or "%" in text or "--" in text
 
-    def _is_small(self, value: Any) -> bool:
-        """Tell whether it is a number with too few digits for a card, and nothing else matters."""
-        return type(value) is int and 0 <= value < SMALLEST_CARD and not self._patterns
 
-    def _structure(self, value: Any, depth: int) -> Any:
-        if isinstance(value, Mapping) and depth < MOST_NESTED:
-            return self._table(value, depth + 1)
-        if isinstance(value, list | tuple) and depth < MOST_NESTED:
-            hidden = self.hidden(value)
-            items = enumerate(value)
-            return [MASK if i == hidden else self._value(item, depth + 1) for i, item in items]
-        text = self.text(written(value))
-        return value if isinstance(value, int) and text == str(value) else text
+def _may_hold_a_token(lowered: str) -> bool:
+    is_encoded = "eyj" in lowered or "-----" in lowered or "%40" in lowered
+    return is_encoded or "bearer" in lowered or "basic" in lowered or "@" in lowered
+
+
+def _may_hold_a_card(text: str) -> bool:
+    return LEAST_CARD in text.encode("utf-8", "replace").translate(ONLY_DIGITS, b" -")
 
 
 @cache
@@ -203,7 +210,7 @@ def _cut(text: str, spans: Iterable[Span]) -> str:
 
 
 def _spans_of(pattern: re.Pattern[str], group: int = 0) -> Search:
-    return lambda text: (found.span(group) for found in pattern.finditer(text))
+    return lambda text: (match.span(group) for match in pattern.finditer(text))
 
 
 # A name and what leads from it to its value. All that repeats is possessive, and begins where
@@ -280,30 +287,25 @@ LEAST_CARD = b"0" * 13
 SMALLEST_CARD = 10**12
 
 
-def _may_hold_a_value(text: str) -> bool:
-    """Return whether there is what leads from a name to a value."""
-    return "=" in text or ":" in text or "," in text or "%" in text or "--" in text
-
-
-def _name(found: re.Match[str]) -> str:
+def _name(match: re.Match[str]) -> str:
     """Return the name without the end of an escape before it, such as the n of a line's end."""
-    name = found["name"]
-    if (before := found.start()) and found.string[before - 1] in "\\%":
-        escape = ESCAPED.match(found.string, before - 1)
+    name = match["name"]
+    if (before := match.start()) and match.string[before - 1] in "\\%":
+        escape = ESCAPED.match(match.string, before - 1)
         return name[escape.end() - before :] if escape else name
     return name
 
 
-def _end_of_value(found: re.Match[str], name: str) -> int:
+def _end_of_value(match: re.Match[str], name: str) -> int:
     """Return where the value ends that begins where the match ends."""
-    text, at = found.string, found.end()
+    text, at = match.string, match.end()
     is_line = bool(HEADER.search(name))
     opening = OPENING.match(text, at)
     if opening and not (is_line and opening["bracket"] and opening.end() > at + 1):
         end = _end_of_opened(text, opening)
         goes_on = is_line and text[end : end + 1] == ";"
         return _matched(LINE_VALUE, text, end) if goes_on else end
-    if found["encoded"]:
+    if match["encoded"]:
         return _matched(ENCODED_LINE if is_line else ENCODED_VALUE, text, at)
     if is_line or text[at : at + 1] == "<":  # as a repr begins, which may hold anything
         return _matched(LINE_VALUE, text, at)
@@ -311,8 +313,8 @@ def _end_of_value(found: re.Match[str], name: str) -> int:
 
 
 def _matched(pattern: re.Pattern[str], text: str, at: int) -> int:
-    found = pattern.match(text, at)
-    return found.end() if found else at
+    match = pattern.match(text, at)
+    return match.end() if match else at
 
 
 def _end_of_opened(text: str, opening: re.Match[str]) -> int:
@@ -333,11 +335,11 @@ def _end_of_quoted(text: str, opening: re.Match[str]) -> int:
     level = len(opening["escape"])
     within = 2 * level + 1  # backslashes of a quote in the text; as many and one for a backslash
     for closing in CLOSING.finditer(text, opening.end()):
-        found = len(closing["escape"])
-        if closing["quote"] != opening["quote"] or found % (within + 1) == within:
+        escapes = len(closing["escape"])
+        if closing["quote"] != opening["quote"] or escapes % (within + 1) == within:
             continue
-        if found <= level:
-            return closing.end() if found == level else closing.start()
+        if escapes <= level:
+            return closing.end() if escapes == level else closing.start()
         break
     return len(text)
 
@@ -355,21 +357,10 @@ def _end_of_brackets(text: str, at: int) -> int:
     return len(text)
 
 
-def _may_hold_a_token(lowered: str) -> bool:
-    """Return whether one of the signs in TOKENS is there; written out, as each line pays for it."""
-    is_encoded = "eyj" in lowered or "-----" in lowered or "%40" in lowered
-    return is_encoded or "bearer" in lowered or "basic" in lowered or "@" in lowered
-
-
-def _may_hold_a_card(text: str) -> bool:
-    """Return whether there are enough digits in a row: cheaper than to look for cards."""
-    return LEAST_CARD in text.encode("utf-8", "replace").translate(ONLY_DIGITS, b" -")
-
-
 def _cards(text: str) -> Iterator[Span]:
-    for found in CARD.finditer(text):
-        if _passes_luhn([int(character) for character in found[0] if character.isdigit()]):
-            yield found.span()
+    for match in CARD.finditer(text):
+        if _passes_luhn([int(character) for character in match[0] if character.isdigit()]):
+            yield match.span()
 
 
 def _passes_luhn(digits: Sequence[int]) -> bool:

@@ -47,12 +47,12 @@ class Access:
 
     def json_of(self, call: Call, part: Part) -> bytes:
         """Return the line as JSON with the names of ECS, and where it has none, OpenTelemetry's."""
-        known = len(call.user_agent or "") <= LONGEST_KEPT
-        caller = (self._kept_caller if known else self._caller)(call.peer, call.user_agent)
+        is_short = len(call.user_agent or "") <= LONGEST_KEPT
+        caller = (self._kept_caller if is_short else self._caller)(call.peer, call.user_agent)
         if call.principal is not None:
             caller += f',"user.name":{quoted(str(call.principal))}'
-        own = call.request_id == call.trace_id
-        request_id = f'"{call.trace_id}"' if own else quoted(self._masked(call.request_id))
+        is_ours = call.request_id == call.trace_id
+        request_id = f'"{call.trace_id}"' if is_ours else quoted(self._masked(call.request_id))
         line = (
             f'{{"@timestamp":"{stamp(call.started_unix_ns + call.duration_ns)}",{part.fields}'
             f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'

@@ -20,7 +20,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FatalError, SettingsError
 from .records import Line, now, origin
@@ -29,81 +30,25 @@ from .settings import Level
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-
-UNCAUGHT, ASYNCIO = "uncaught", "asyncio"
-LoopHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]
-
-
-class Uncaught:
-    """The hooks of the interpreter, each leaving one line."""
-
-    def __init__(self, emit: Callable[[Line], None]) -> None:
-        self._emit = emit
-
-    def in_main(self, error: Exception) -> None:
-        """Say what ends the process; `sys.excepthook` would come when the sinks are closed."""
-        if not isinstance(error, FatalError | SettingsError):  # the command line says those
-            self._say("uncaught exception", error)
-
-    def in_thread(self, args: threading.ExceptHookArgs) -> None:
-        """Take the place of `threading.excepthook`."""
-        if not issubclass(args.exc_type, SystemExit):
-            name = args.thread.name if args.thread else "that is gone"
-            self._say(f"uncaught exception in thread {name}", args.exc_value)
-
-    def unraisable(self, args: "UnraisableHookArgs") -> None:
-        """Take the place of `sys.unraisablehook`: `__del__` and the like."""
-        self._say(f"{args.err_msg or 'exception ignored in'} {args.object!r}", args.exc_value)
-
-    def _say(self, message: str, error: BaseException | None) -> None:
-        line = now("CRITICAL", UNCAUGHT, message)
-        line.error = error
-        self._emit(line)
-
-
-@contextmanager
-def catching(emit: Callable[[Line], None]) -> Iterator[None]:
-    """Log what nobody caught, also in the body; the hooks are as they were afterwards."""
-    before = threading.excepthook, sys.unraisablehook
-    hooks = Uncaught(emit)
-    threading.excepthook, sys.unraisablehook = hooks.in_thread, hooks.unraisable
-    try:
-        yield
-    except Exception as error:
-        hooks.in_main(error)
-        raise
-    finally:
-        threading.excepthook, sys.unraisablehook = before
-
-
-def loop_handler(emit: Callable[[Line], None]) -> LoopHandler:
-    """Return an exception handler for an event loop: tasks that nobody awaited, and the like."""
-
-    def handle(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        line = now("ERROR", ASYNCIO, context["message"])
-        line.error = context.get("exception")
-        line.labels = {k: repr(v) for k, v in context.items() if k not in {"message", "exception"}}
-        emit(line)
-
-    return handle
-
-
+Emit = Callable[[Line], None]
 STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
-WARNINGS = "py.warnings"  # as logging.captureWarnings has it
 
 
 @contextmanager
-def bridging(emit: Callable[[Line], None]) -> Iterator[None]:
-    """Send to `emit` what other ways lead out of the process; as it was afterwards."""
-    with _root_logger(Bridge(emit)), catching(emit), warnings.catch_warnings():
-        warnings.showwarning = _showing(emit)
+def bridging(emit: Emit) -> Iterator[None]:
+    """Log what the standard library logs, warnings, and what nobody caught, also in the body.
+
+    Afterwards all is as it was.
+    """
+    with _root_logger(Bridge(emit)), _catching(emit), warnings.catch_warnings():
+        warnings.showwarning = _warnings_to(emit)
         yield
 
 
 class Bridge(logging.Handler):
     """Takes the records of the standard library's loggers."""
 
-    def __init__(self, emit: Callable[[Line], None]) -> None:
+    def __init__(self, emit: Emit) -> None:
         super().__init__()
         self._emit = emit
 
@@ -111,7 +56,7 @@ class Bridge(logging.Handler):
         level, number = record.levelname, record.levelno
         line = Line(record.created, level, number, record.name, _message(record))
         line.fields = origin(record.filename, record.lineno, record.funcName)
-        line.labels = {name: held for name, held in vars(record).items() if name not in STANDARD}
+        line.labels = {name: value for name, value in vars(record).items() if name not in STANDARD}
         line.error = record.exc_info[1] if record.exc_info else None
         self._emit(line)
 
@@ -135,23 +80,65 @@ def _root_logger(bridge: Bridge) -> Iterator[None]:
         root.setLevel(level)
 
 
-def _showing(emit: Callable[[Line], None]) -> Callable[..., None]:
+def _warnings_to(emit: Emit) -> Callable[..., None]:
     def show(
         message: Warning | str,
         category: type[Warning],
         filename: str,
         lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
+        *_: Any,
+        **_named: Any,
     ) -> None:
-        made = now("WARNING", WARNINGS, f"{category.__name__}: {message}")
-        made.fields = origin(filename, lineno, None)
-        emit(made)
+        line = now("WARNING", "py.warnings", f"{category.__name__}: {message}")
+        line.fields = origin(filename, lineno, None)
+        emit(line)
 
     return show
 
 
-LOGGER = "grpc.core"
+@contextmanager
+def _catching(emit: Emit) -> Iterator[None]:
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = partial(_in_thread, emit), partial(_ignored, emit)
+    try:
+        yield
+    except (FatalError, SettingsError):  # the command line says those
+        raise
+    except Exception as error:  # here, as `sys.excepthook` comes when the sinks are closed
+        _uncaught(emit, "uncaught exception", error)
+        raise
+    finally:
+        threading.excepthook, sys.unraisablehook = before
+
+
+def _in_thread(emit: Emit, args: threading.ExceptHookArgs) -> None:
+    if not issubclass(args.exc_type, SystemExit):
+        name = args.thread.name if args.thread else "that is gone"
+        _uncaught(emit, f"uncaught exception in thread {name}", args.exc_value)
+
+
+def _ignored(emit: Emit, args: "UnraisableHookArgs") -> None:  # in `__del__` and the like
+    _uncaught(emit, f"{args.err_msg or 'exception ignored in'} {args.object!r}", args.exc_value)
+
+
+def _uncaught(emit: Emit, message: str, error: BaseException | None) -> None:
+    line = now("CRITICAL", "uncaught", message)
+    line.error = error
+    emit(line)
+
+
+def loop_handler(emit: Emit) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """Return an exception handler for an event loop: tasks that nobody awaited, and the like."""
+
+    def handle(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        line = now("ERROR", "asyncio", context["message"])
+        line.error = context.get("exception")
+        line.labels = {k: repr(v) for k, v in context.items() if k not in {"message", "exception"}}
+        emit(line)
+
+    return handle
+
+
 STDERR = 2
 # absl/log/internal/log_format.cc: severity, month and day, time, thread, file and line
 ABSL = re.compile(rb"([IWEF])\d{4} [\d:.]+ +\d+ ([\w./-]+):(\d+)\] (.*)", re.DOTALL)
@@ -160,7 +147,7 @@ LONGEST = 1 << 16  # a line without an end is passed on from here
 
 
 @contextmanager
-def capturing(emit: Callable[[Line], None]) -> Iterator[None]:
+def capturing_stderr(emit: Emit) -> Iterator[None]:
     """Make records of gRPC's lines; descriptor 2 is as it was afterwards."""
     true_stderr = os.dup(STDERR)
     reader, writer = os.pipe()
@@ -183,7 +170,7 @@ def capturing(emit: Callable[[Line], None]) -> Iterator[None]:
 class Relay:
     """Reads the pipe: lines of gRPC to `emit`, everything else to the true stderr."""
 
-    def __init__(self, reader: int, true_stderr: int, emit: Callable[[Line], None]) -> None:
+    def __init__(self, reader: int, true_stderr: int, emit: Emit) -> None:
         self._reader, self._true_stderr, self._emit = reader, true_stderr, emit
         self._begun = b""  # a line of gRPC whose end has not come yet
 
@@ -201,17 +188,17 @@ class Relay:
             self._take(line)
 
     def _take(self, data: bytes) -> None:
-        found = ABSL.fullmatch(data.rstrip())
+        match = ABSL.fullmatch(data.rstrip())
         try:
-            self._log(found) if found else self._pass_on(data)
+            self._log(*match.groups()) if match else self._pass_on(data)
         except Exception:  # were the pipe not read any more, gRPC would wait for ever
             self._pass_on(data)
 
-    def _log(self, found: re.Match[bytes]) -> None:
-        line = now(LEVELS[found[1]], LOGGER, found[4].decode(errors="backslashreplace"))
+    def _log(self, severity: bytes, file: bytes, number: bytes, message: bytes) -> None:
+        line = now(LEVELS[severity], "grpc.core", message.decode(errors="backslashreplace"))
         line.fields = {
-            "log.origin.file.name": found[2].decode(),
-            "log.origin.file.line": int(found[3]),
+            "log.origin.file.name": file.decode(),
+            "log.origin.file.line": int(number),
         }
         self._emit(line)
 

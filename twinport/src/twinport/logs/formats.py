@@ -63,7 +63,7 @@ def quoted(text: str | None) -> str:
     try:
         return orjson.dumps(text).decode()
     except TypeError:
-        return orjson.dumps(_plain(text)).decode()
+        return orjson.dumps(_encodable(text)).decode()
 
 
 def _document(line: Line) -> dict[str, Any]:
@@ -85,13 +85,17 @@ def _encoded(document: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(document, written)
     except TypeError:  # what JSON cannot hold: lone surrogates, integers of more than 64 bits
-        return orjson.dumps(_plain(document), written)
+        return orjson.dumps(_encodable(document), written)
 
 
-def _plain(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {_plain(str(key)): _plain(item) for key, item in value.items()}
-    return written(value).encode("utf-8", "backslashreplace").decode()
+        return {_encodable(str(key)): _encodable(item) for key, item in value.items()}
+    return _utf8(written(value)).decode()
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 RESET, DIM, BOLD, RED = "\033[0m", "\033[2m", "\033[1m", "\033[31m"
@@ -115,33 +119,21 @@ RAISED = re.compile(
 
 
 def plain(line: Line) -> bytes:
-    """Return the line as UTF-8 text with its end of line; made once."""
-    line.text = line.text or _text_encoded(_text_plain(line))
-    return line.text
+    """Return the line as UTF-8 text with its end of line."""
+    head = f"{_time(line)} {line.level:<8} {_short(line.logger):<{LOGGER_WIDTH}} {_message(line)}"
+    details = "".join(f"  {key}={value}" for key, value in _details(line).items())
+    return _utf8(f"{head}{details}\n{_stack(line)}")
 
 
 def coloured(line: Line) -> bytes:
-    """Return the same for a terminal; made once."""
-    line.coloured = line.coloured or _text_encoded(_coloured(line))
-    return line.coloured
-
-
-def _text_encoded(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _text_plain(line: Line) -> str:
-    head = f"{_time(line)} {line.level:<8} {_short(line.logger):<{LOGGER_WIDTH}} {_message(line)}"
-    more = "".join(f"  {key}={value}" for key, value in _details(line).items())
-    return f"{head}{more}\n{_indented(line)}"
-
-
-def _coloured(line: Line) -> str:
+    """Return the same for a terminal."""
     level = COLOURS.get(line.level, BOLD)
     head = f"{GREEN}{_time(line)}{RESET} {level}{line.level:<8}{RESET}"
     name = f"{CYAN}{_short(line.logger):<{LOGGER_WIDTH}}{RESET}"
-    more = "".join(f"  {DIM}{key}={RESET}{value}" for key, value in _details(line).items())
-    return f"{head} {name} {level}{_message(line)}{RESET}{more}\n{_painted(line)}"
+    details = "".join(f"  {DIM}{key}={RESET}{value}" for key, value in _details(line).items())
+    where = rf'\1File "{GREEN}\2{RESET}", line {YELLOW}\3{RESET}, in {MAGENTA}\4{RESET}'
+    stack = RAISED.sub(rf"\1{RED}{BOLD}\2{RESET}", FRAME.sub(where, _stack(line)))
+    return _utf8(f"{head} {name} {level}{_message(line)}{RESET}{details}\n{stack}")
 
 
 def _time(line: Line) -> str:
@@ -161,21 +153,20 @@ def _visible(text: str) -> str:
 
 
 def _details(line: Line) -> Mapping[str, str]:
-    labels = {
-        _visible(str(key)): _visible(str(value)) for key, value in (line.labels or {}).items()
-    }
+    labels = {_visible(str(k)): _visible(str(v)) for k, v in (line.labels or {}).items()}
     duration_ns, trace_id = line.fields.get("event.duration"), line.fields.get("trace.id")
-    took = {} if duration_ns is None else {"took": f"{duration_ns / 1e6:.1f}ms"}
-    return {**labels, **took, **({"trace.id": trace_id} if trace_id else {})}
+    if duration_ns is not None:
+        labels["took"] = f"{duration_ns / 1e6:.1f}ms"
+    return {**labels, "trace.id": trace_id} if trace_id else labels
 
 
-def _indented(line: Line) -> str:
-    short = _libraries(line.package).sub(_counted, line.stack)
+def _stack(line: Line) -> str:
+    short = _frames_of_libraries(line.package).sub(_counted, line.stack)
     return re.sub("^(?=.)", "    ", _visible(short), flags=re.MULTILINE)
 
 
 @cache
-def _libraries(package: str) -> re.Pattern[str]:
+def _frames_of_libraries(package: str) -> re.Pattern[str]:
     """Return what finds three frames or more between two places of interest, or before the last.
 
     A service may be installed beside its libraries; `package` is its own.
@@ -190,8 +181,3 @@ def _libraries(package: str) -> re.Pattern[str]:
 def _counted(frames: re.Match[str]) -> str:
     count = len(re.findall('^  File "', frames[0], re.MULTILINE))
     return f"  … {count} frames of libraries\n"
-
-
-def _painted(line: Line) -> str:
-    where = rf'\1File "{GREEN}\2{RESET}", line {YELLOW}\3{RESET}, in {MAGENTA}\4{RESET}'
-    return RAISED.sub(rf"\1{RED}{BOLD}\2{RESET}", FRAME.sub(where, _indented(line)))

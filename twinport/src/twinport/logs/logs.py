@@ -1,46 +1,100 @@
-"""The log of the process: every line comes here once, and goes to every sink that wants it."""
+"""The log of the process: every line comes here once, and goes to every sink that wants it.
+
+`logging_to` leads here what loguru, the standard library and gRPC's core say.
+"""
 
 import asyncio
+import logging
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from loguru import logger
 from opentelemetry import trace
 
 from ..calls.call import Call, current
-from ..redact import Redactor, written
-from . import access_log
-from .bounded_queue import SinkThread, remaining
-from .capture import loop_handler
-from .records import Levels, Line, origin
-from .settings import Level, LogsSettings
-from .sinks import Sink
+from ..redact import written
+from ..settings import Identity
+from . import access_log, formats
+from .bounded_queue import Losses, SinkThread
+from .capture import bridging, capturing_stderr, loop_handler
+from .file_sink import File
+from .records import Levels, Line, now, origin
+from .settings import (
+    ConsoleSink,
+    FileSink,
+    HookSink,
+    Level,
+    LogsSettings,
+    Sink as SinkSettings,
+)
+from .sinks import Console, HookedSink, Sink
 
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-
+FLUSH_S = 3.0
 OWN = "logs"  # the logger of what the sinks say of themselves
+
+
+@contextmanager
+def logging_to(settings: LogsSettings, identity: Identity, package: str = "") -> Iterator["Logs"]:
+    """Log to the sinks of the settings; raises StartupError if one of them cannot be opened.
+
+    `package` is the service's own, whose frames a traceback shows.
+    """
+    logs = Logs(settings, identity, package)
+    with ExitStack() as stack:
+        stack.callback(logs.close)
+        for name in (name for name, chosen in settings.sinks.items() if chosen.enabled):
+            losses = Losses("logs", "lines", f"sink {name}", logs.report)
+            logs.add(_sink(name, settings.sinks[name], losses))
+        stack.callback(logs.finish, FLUSH_S)
+        stack.enter_context(bridging(logs.emit))
+        handler = LoguruHandler(logs)
+        stack.callback(handler.remove)
+        logs._levels.listen(handler.set_lowest)
+        if settings.capture_stderr:
+            stack.enter_context(capturing_stderr(logs.emit))
+        yield logs
+
+
+def _sink(name: str, settings: SinkSettings, losses: Losses) -> Sink:
+    match settings:
+        case ConsoleSink():
+            return Console(name, settings, losses)
+        case FileSink():
+            return File(name, settings, losses)
+        case HookSink():
+            return HookedSink(name, settings, losses)
+        case _:
+            module = import_module(".collectors", __package__)  # with it sqlite3, http and ssl
+            remote: Sink = module.Remote(name, settings, losses)
+            return remote
 
 
 class Logs:
     """What `logging_to` yields: the access line, the levels, and the end of it all."""
 
-    def __init__(
-        self,
-        levels: Levels,
-        sinks: Sequence[Sink],
-        redactor: Redactor,
-        common: bytes,
-        package: str = "",
-    ) -> None:
-        self._levels, self._sinks = levels, sinks
-        self._redactor, self._common, self._package = redactor, common, package
-        self._lines = access_log.Access(redactor, common)
-        self._for_access = [sink for sink in sinks if sink.wants_logger(access_log.LOGGER)]
-        self._has_given_up = False
+    def __init__(self, settings: LogsSettings, identity: Identity, package: str = "") -> None:
+        self._levels = Levels(settings.level, settings.levels)
+        self._redactor = settings.redact.redactor()
+        self._common, self._package = formats.common(identity), package
+        self._lines = access_log.Access(self._redactor, self._common)
+        self._sinks: list[Sink] = []
+        self._for_access: list[Sink] = []
+        self._late: list[Sink] = []  # those that the last flush was too short for
+
+    def add(self, sink: Sink) -> None:
+        """Write lines to `sink`, too."""
+        self._sinks.append(sink)
+        if sink.wants_logger(access_log.LOGGER):
+            self._for_access.append(sink)
 
     def access(self, call: Call) -> None:
         """Write the one line of a finished call; an observer of calls."""
@@ -73,12 +127,24 @@ class Logs:
     def _complete(self, line: Line) -> None:
         redactor = self._redactor
         line.message, line.labels = redactor.text(line.message), redactor.fields(line.labels or {})
-        line.common, line.fields = self._common, {**line.fields, **_ids(redactor)}
+        line.common, line.fields = self._common, {**line.fields, **self._ids()}
         if line.error is not None:
             line.fields["error.type"] = type(line.error).__name__
             line.fields["error.message"] = redactor.text(written(line.error))
             line.package = self._package
             line.stack = redactor.text("".join(traceback.format_exception(line.error)))
+
+    def _ids(self) -> Mapping[str, str]:
+        span = trace.get_current_span().get_span_context()
+        call = current.get()
+        ids = {}
+        if call is not None:
+            ids = {"trace.id": call.trace_id, "span.id": call.span_id}
+            ids["http.request.id"] = self._redactor.text(call.request_id)
+        if span.is_valid:
+            ids["trace.id"] = trace.format_trace_id(span.trace_id)
+            ids["span.id"] = trace.format_span_id(span.span_id)
+        return ids
 
     def passes(self, record: "Record") -> bool:
         """Return whether a record of loguru is to be logged; its filter."""
@@ -115,6 +181,10 @@ class Logs:
         """Return the levels in force, by logger; the root has the empty name."""
         return self._levels.current()
 
+    def report(self, message: str) -> None:
+        """Write what a sink has lost, to the others."""
+        self.emit(now("WARNING", OWN, message))
+
     def dropped(self) -> Mapping[str, int]:
         """Return how many lines each sink has lost."""
         return {sink.name: sink.losses.dropped for sink in self._sinks}
@@ -124,23 +194,64 @@ class Logs:
         deadline = time.monotonic() + seconds
         for sink in self._sinks:
             sink.flush(0.0)  # all begin at once, whatever the first one waits for
-        done = [sink.flush(remaining(deadline)) for sink in self._sinks]
-        self._has_given_up = not all(done)
-        return not self._has_given_up
+        self._late = [
+            sink for sink in self._sinks if not sink.flush(max(0.0, deadline - time.monotonic()))
+        ]
+        return not self._late
 
-    def flush_once_more(self, seconds: float) -> None:
-        """Flush what came since, unless the time that somebody gave was not enough."""
-        self.flush(0.0 if self._has_given_up else seconds)
+    def close(self) -> None:
+        """Give back what is open, without waiting."""
+        self._levels.close()
+        for sink in self._sinks:
+            sink.close()
+
+    def finish(self, seconds: float) -> None:
+        """Flush what came since, where the last time was enough, and say what is lost."""
+        for sink in sorted(self._sinks, key=lambda sink: not sink.outward):  # losses go to the rest
+            sink.flush(0.0 if sink in self._late else seconds)
+            sink.report_last()
 
 
-def _ids(redactor: Redactor) -> Mapping[str, str]:
-    span = trace.get_current_span().get_span_context()
-    call = current.get()
-    ids = {}
-    if call is not None:
-        ids = {"trace.id": call.trace_id, "span.id": call.span_id}
-        ids["http.request.id"] = redactor.text(call.request_id)
-    if span.is_valid:
-        ids["trace.id"] = trace.format_trace_id(span.trace_id)
-        ids["span.id"] = trace.format_span_id(span.span_id)
-    return ids
+class LoguruHandler:
+    """The one handler that loguru has; another takes its place when the lowest level changes.
+
+    With the lowest level of all loggers on it, loguru throws the other lines away at once.
+    """
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+        self._lowest: int | None = None
+        self._handler: int | None = None
+
+    def set_lowest(self, lowest: int) -> None:
+        """Have loguru and the standard library pass on this level, and what is above it."""
+        if lowest == self._lowest:
+            return
+        if self._handler is None:
+            logger.remove()  # what loguru starts with
+        self._lowest = lowest
+        old, self._handler = self._handler, self._add(lowest)
+        if old is not None:
+            logger.remove(old)
+        logging.getLogger().setLevel(lowest)
+
+    def remove(self) -> None:
+        """Let loguru write to stderr again, as it does by itself."""
+        if self._handler is not None:
+            with suppress(ValueError):  # somebody else removed all handlers
+                logger.remove(self._handler)
+            logger.add(sys.stderr)
+
+    def _add(self, lowest: int) -> int:
+        def take(message: "Message") -> None:
+            if self._lowest == lowest:  # else the handler that took this one's place has it
+                self._logs.take(message)
+
+        return logger.add(
+            take,
+            level=lowest,
+            format=lambda _record: "",
+            filter=self._logs.passes,
+            backtrace=False,
+            diagnose=False,  # never the values of variables: passwords are among them
+        )

@@ -32,16 +32,16 @@ class Levels:
 
     def __init__(self, level: Level, levels: Mapping[str, Level]) -> None:
         self._configured: dict[str, Level] = {ROOT: level, **levels}
-        self._chosen: dict[str, Level] = {}
+        self._overrides: dict[str, Level] = {}
         self._timers: dict[str, threading.Timer] = {}
-        self._known: dict[str, int] = {}
+        self._least: dict[str, int] = {}  # by logger, as far as it was asked for
         self._lock = threading.Lock()
         self._listener: Callable[[int], None] = lambda _lowest: None
 
     def least(self, logger: str) -> int:
         """Return the number of the least level that `logger` logs."""
-        found = self._known.get(logger)
-        return self._look_up(logger) if found is None else found
+        number = self._least.get(logger)
+        return self._look_up(logger) if number is None else number
 
     def lowest(self) -> int:
         """Return the number of the least level that any logger logs."""
@@ -49,7 +49,7 @@ class Levels:
 
     def current(self) -> dict[str, Level]:
         """Return the levels in force; the root has the empty name."""
-        return {**self._configured, **self._chosen}
+        return {**self._configured, **self._overrides}
 
     def choose(self, logger: str, level: Level | None, for_s: float | None = None) -> None:
         """Set a level, for ever or for some seconds; None is back to the settings.
@@ -62,14 +62,14 @@ class Levels:
             self._stop_timer(logger)
             if level is not None and for_s is not None:
                 self._start_timer(logger, for_s)
-            self._put(logger, level)
+            self._set_level(logger, level)
         self._listener(self.lowest())
 
     def follow(self, level: Level, levels: Mapping[str, Level]) -> None:
         """Take other settings; what was chosen while running stays."""
         with self._lock:
             self._configured = {ROOT: level, **levels}
-            self._known = {}
+            self._least = {}
         self._listener(self.lowest())
 
     def listen(self, listener: Callable[[int], None]) -> None:
@@ -83,12 +83,12 @@ class Levels:
             for logger in list(self._timers):
                 self._stop_timer(logger)
 
-    def _put(self, logger: str, level: Level | None) -> None:
+    def _set_level(self, logger: str, level: Level | None) -> None:
         if level is None:
-            self._chosen.pop(logger, None)
+            self._overrides.pop(logger, None)
         else:
-            self._chosen[logger] = level
-        self._known = {}
+            self._overrides[logger] = level
+        self._least = {}
 
     def _start_timer(self, logger: str, for_s: float) -> None:
         timer = threading.Timer(for_s, self.choose, (logger, None))
@@ -102,10 +102,10 @@ class Levels:
             timer.cancel()
 
     def _look_up(self, logger: str) -> int:
-        known, levels = self._known, self.current()
+        least, levels = self._least, self.current()
         nearest = max((name for name in levels if is_below(logger, name)), key=len)
-        if len(known) < MOST_NAMES:
-            known[logger] = NUMBERS[levels[nearest]]
+        if len(least) < MOST_NAMES:
+            least[logger] = NUMBERS[levels[nearest]]
         return NUMBERS[levels[nearest]]
 
 
@@ -114,8 +114,7 @@ class Line:
 
     `stack` is the traceback of `error`, in which the frames of `package` are the service's own.
     `at` is in seconds since 1970. `common` is the end of the JSON, the same in every line of the
-    process. `json`, `text` and `coloured` are the forms that some sink has asked for: each is made
-    once.
+    process. `json` is the line as JSON, made once if some sink asks for it.
     """
 
     fields: Mapping[str, Any] = MappingProxyType({})
@@ -125,8 +124,6 @@ class Line:
     package: str = ""
     common: bytes = b"}\n"
     json: bytes | None = None
-    text: bytes | None = None
-    coloured: bytes | None = None
 
     def __init__(self, at: float, level: str, level_no: int, logger: str, message: str) -> None:
         self.at, self.level, self.level_no = at, level, level_no

@@ -139,10 +139,10 @@ class HookSink(CommonSink):
         if ":" not in name:
             raise ValueError('must be written "package.module:name"')
         try:
-            found = pkgutil.resolve_name(name)
+            hook = pkgutil.resolve_name(name)
         except Exception as error:  # importing runs what somebody else wrote
             raise ValueError(f"{type(error).__name__}: {error}") from error
-        if not callable(found):
+        if not callable(hook):
             raise ValueError(f"{name} cannot be called")
         return name
 

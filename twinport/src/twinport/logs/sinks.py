@@ -1,4 +1,4 @@
-"""Sinks that need no other machine: the console, and a hook that the settings name."""
+"""Sinks: what each of them does, and those that need no other machine: console and hook."""
 
 import os
 import pkgutil
@@ -6,7 +6,6 @@ import select
 import stat
 import sys
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ import orjson
 from pydantic import SecretStr, ValidationError
 
 from ..errors import StartupError
-from .bounded_queue import Background, Losses
+from .bounded_queue import BoundedQueue, Bounds, Losses
 from .formats import as_json, coloured, plain
 from .records import NUMBERS, Line, is_below
 from .settings import CommonSink, ConsoleSink, HookSink
@@ -22,15 +21,16 @@ from .settings import CommonSink, ConsoleSink, HookSink
 Form = Callable[[Line], bytes]
 
 
-class Sink(ABC):
-    """One place that lines go to, in the form that it has; `losses` says what did not arrive."""
+class Sink:
+    """One place that lines go to, in the form that it has, by way of `queue`."""
 
     outward: ClassVar[bool] = True  # sending may itself be logged, by the libraries that do it
+    queue: BoundedQueue[bytes]
 
     def __init__(
-        self, name: str, settings: CommonSink, alarm: threading.Event, form: Form = as_json
+        self, name: str, settings: CommonSink, losses: Losses, form: Form = as_json
     ) -> None:
-        self.name, self.losses = name, Losses(alarm)
+        self.name, self.losses = name, losses
         self.form, self.takes_json = form, form is as_json
         self.least = NUMBERS[settings.level]  # what is below is not for this sink
         self._include, self._exclude = settings.include, settings.exclude
@@ -46,17 +46,24 @@ class Sink(ABC):
         included = not self._include or any(is_below(logger, name) for name in self._include)
         return included and not any(is_below(logger, name) for name in self._exclude)
 
-    @abstractmethod
     def put(self, data: bytes) -> None:
         """Take a line in the form of this sink; never waits."""
+        self.queue.put(data)
 
-    @abstractmethod
     def flush(self, seconds: float) -> bool:
         """Wait until the end of the process would lose nothing; False if it would, even so."""
+        return self.queue.flush(seconds)
 
-    @abstractmethod
+    def report_last(self) -> None:
+        """Say, as the last thing, what is lost, with what still waits."""
+        self.losses.close(self.queue.unsaved())
+
     def close(self) -> None:
-        """Give back what is open; lines that still wait are lost and counted."""
+        """Give back what is open."""
+        self.queue.close()
+
+    def _queue(self, send: Callable[[Sequence[bytes]], None], limit: int) -> BoundedQueue[bytes]:
+        return BoundedQueue(f"logs-{self.name}", send, Bounds(limit), self.losses)
 
 
 PIPE_BUF = 4096  # a pipe that is ready for writing takes as much at once (POSIX: at least 512)
@@ -67,30 +74,24 @@ class Console(Sink):
 
     outward = False
 
-    def __init__(self, name: str, settings: ConsoleSink, alarm: threading.Event) -> None:
+    def __init__(self, name: str, settings: ConsoleSink, losses: Losses) -> None:
         self._fd = os.dup(getattr(sys, f"__{settings.stream}__").fileno())
-        super().__init__(name, settings, alarm, _form(settings, os.isatty(self._fd)))
+        super().__init__(name, settings, losses, _form(settings, os.isatty(self._fd)))
         self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
-        self._lock = threading.Lock()
-        self._backlog = Background(name, self._write_all, settings.queue_size, self.losses)
+        self._lock = threading.RLock()  # a finaliser may log within
+        self.queue = self._queue(self._write_all, settings.queue_size)
 
     def put(self, data: bytes) -> None:
         with self._lock:
-            if self._backlog.waiting or not (self._is_file or self._has_room(len(data))):
-                self._backlog.put(data)
+            if self.queue.waiting or not (self._is_file or self._has_room(len(data))):
+                self.queue.put(data)
                 return
             try:
                 os.write(self._fd, data)
             except OSError as error:  # nobody reads any more
                 self.losses.add(1, str(error))
-
-    def flush(self, seconds: float) -> bool:
-        return self._backlog.flush(seconds)
-
-    def close(self) -> None:
-        self._backlog.close()
 
     def _has_room(self, size: int) -> bool:
         """Return whether writing to a pipe would not wait."""
@@ -115,21 +116,10 @@ Hook = Callable[[Mapping[str, Any]], object]
 class HookedSink(Sink):
     """Gives each line to a hook, as the dictionary that its JSON is."""
 
-    def __init__(self, name: str, settings: HookSink, alarm: threading.Event) -> None:
-        super().__init__(name, settings, alarm)
+    def __init__(self, name: str, settings: HookSink, losses: Losses) -> None:
+        super().__init__(name, settings, losses)
         self._hook = _made(name, settings)
-        self._background = Background(name, self._call, settings.queue_size, self.losses)
-
-    def put(self, data: bytes) -> None:
-        self._background.put(data)
-
-    def flush(self, seconds: float) -> bool:
-        return self._background.flush(seconds)
-
-    def close(self) -> None:
-        if self._background.waiting:
-            self.losses.add(self._background.waiting, "the hook was too slow at the end")
-        self._background.close()
+        self.queue = self._queue(self._call, settings.queue_size)
 
     def _call(self, batch: Sequence[bytes]) -> None:
         for line in batch:

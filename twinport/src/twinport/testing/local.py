@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -15,9 +14,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from ..calls.call import Call
 from ..lifecycle import Stop
-from ..logs import Logs, formats
+from ..logs import Logs
+from ..logs.bounded_queue import Losses
 from ..logs.capture import Bridge
-from ..logs.records import Levels
 from ..logs.settings import ConsoleSink
 from ..logs.sinks import Sink
 from ..service.ports import Ports
@@ -79,7 +78,9 @@ class LocalService:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.spans: list[ReadableSpan] = []
-        self._log = _KeptLines("test", ConsoleSink(), threading.Event())
+        self._log = _KeptLines(
+            "test", ConsoleSink(), Losses("logs", "lines", "test", logger.warning)
+        )
         self._has_ended = asyncio.Event()
         self._parts = AsyncExitStack()
 
@@ -174,8 +175,8 @@ class _KeptSpans(SpanProcessor):
 @contextmanager
 def _logging(sink: Sink, settings: Settings) -> Iterator[Logs]:
     """Lead to `sink` what loguru and the standard library log, beside where it goes already."""
-    levels = Levels(settings.logs.level, settings.logs.levels)
-    log = Logs(levels, (sink,), settings.logs.redact.redactor(), formats.common(settings.service))
+    log = Logs(settings.logs, settings.service)
+    log.add(sink)
     bridge, root = Bridge(log.emit), logging.getLogger()
     handler = logger.add(
         log.take, level=0, format=lambda _: "", filter=log.passes, backtrace=False, diagnose=False
@@ -186,4 +187,4 @@ def _logging(sink: Sink, settings: Settings) -> Iterator[Logs]:
     finally:
         root.removeHandler(bridge)
         logger.remove(handler)
-        levels.close()
+        log.close()

@@ -1,7 +1,7 @@
-"""Where spans go: our small wrapper around the exporters of OpenTelemetry."""
+"""Export of spans over HTTP, to Zipkin or by OTLP, with the exporters of OpenTelemetry."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
-from .span_queue import UndeliveredError
+from ..logs.bounded_queue import Then, UndeliveredError
 
 TIMEOUT_S = 2  # so that a backend which never answers cannot hold the exit
 CLASSES = {  # only the one that is chosen is imported
@@ -23,32 +23,35 @@ CLASSES = {  # only the one that is chosen is imported
 NOT_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
-class HttpExporting:
+class HttpExporter:
     """Sends spans over HTTP and tells in a few words why it could not."""
 
     def __init__(self, kind: str, endpoint: str) -> None:
-        self._session = _Watched()
-        self._exporter = _exporter(kind, endpoint, self._session)
+        module, name = CLASSES[kind]
+        logging.getLogger(module).setLevel(logging.CRITICAL)  # the report says it in one line
+        self._session = _Session()
+        make: Callable[..., SpanExporter] = getattr(import_module(module), name)
+        self._exporter = make(endpoint=endpoint, timeout=TIMEOUT_S, session=self._session)
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Send `spans`; raises UndeliveredError."""
-        self._session.outcome, self._session.again = "cannot be encoded", False
+        self._session.outcome, self._session.then = "cannot be encoded", Then.DROP
         try:
             result = self._exporter.export(spans)
         except requests.RequestException:
             result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS:
-            raise UndeliveredError(self._session.outcome, again=self._session.again)
+            raise UndeliveredError(self._session.outcome, self._session.then)
 
     def close(self) -> None:
         """Close the connection."""
         self._exporter.shutdown()
 
 
-class _Watched(requests.Session):
+class _Session(requests.Session):
     """Remembers how the last request ended, and no cookie that came with the answer."""
 
-    outcome, again = "", False
+    outcome, then = "", Then.DROP
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,25 +62,18 @@ class _Watched(requests.Session):
         try:
             answer = super().send(request, **kwargs)
         except requests.RequestException as error:
-            self.outcome, self.again = _in_short(error), True
+            self.outcome, self.then = _in_short(error), Then.RETRY
             raise
         status = answer.status_code
         self.outcome = f"answered {status} {answer.reason}"
-        self.again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
+        is_for_now = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
+        self.then = Then.RETRY if is_for_now else Then.DROP
         return answer
 
 
 def _user_of_the_url(request: requests.PreparedRequest) -> requests.PreparedRequest:
     login = get_auth_from_url(request.url or "")
     return HTTPBasicAuth(*login)(request) if any(login) else request
-
-
-def _exporter(kind: str, endpoint: str, session: requests.Session) -> SpanExporter:
-    module, name = CLASSES[kind]
-    logging.getLogger(module).setLevel(logging.CRITICAL)  # the report says it in one line
-    make = getattr(import_module(module), name)
-    exporter: SpanExporter = make(endpoint=endpoint, timeout=TIMEOUT_S, session=session)
-    return exporter
 
 
 def _in_short(error: requests.RequestException) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..errors import StartupError
+from ..logs.bounded_queue import Bounds
 from ..settings import Duration, Section, Url
 from ..settings.opentelemetry import ENDPOINTS, RATIO_SAMPLERS, SAMPLERS
-from .span_queue import Bounds
 
 Exporter = Literal["zipkin", "otlp", "console", "none"]
 Propagation = Literal["tracecontext", "b3", "b3multi", "baggage"]
@@ -75,8 +75,8 @@ NOT_EVERYWHERE = {
 
 def bounds(variables: Mapping[str, str]) -> Bounds:
     """Return the bounds of the queue; raises StartupError."""
-    usual = Bounds()
-    queue = _number(variables, "OTEL_BSP_MAX_QUEUE_SIZE", usual.queue)
+    usual = Bounds(limit=2048, batch=512, delay_s=1.0)
+    queue = _number(variables, "OTEL_BSP_MAX_QUEUE_SIZE", usual.limit)
     batch = _number(variables, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(usual.batch, queue))
     delay_ms = _number(variables, "OTEL_BSP_SCHEDULE_DELAY", round(usual.delay_s * 1000))
     return Bounds(queue, min(batch, queue), delay_ms / 1000)

@@ -20,12 +20,12 @@ from ..calls.call import Call
 from ..errors import ResourceExhaustedError
 from ..logs.settings import RedactSettings
 from ..settings import Identity
-from .exporters import make_outbox
+from .exporters import make_span_queue
 from .propagation import Propagator
 from .provider import CallIds, CallSampler, EndedSpans, below_caller, made_global, starting_call
 from .server_span import is_failure, name_of, server_span
 from .settings import TracesSettings, bounds, not_honoured
-from .span_queue import Outbox, Redaction
+from .span_queue import Redaction, SpanQueue
 from .spans import functions_traced
 
 SCOPE = InstrumentationScope("twinport.traces", "")
@@ -41,8 +41,8 @@ def tracing(
         logger.warning("traces: set, but without effect here: {}", ", ".join(names))
     os.environ.pop(OTEL_PYTHON_TRACER_PROVIDER, None)  # or it is set when somebody asks for ours
     redaction = Redaction((redact or RedactSettings()).redactor())
-    outbox = make_outbox(settings, identity, redaction, bounds(os.environ))
-    ours = Tracing(settings, resource_of(identity), outbox)
+    queue = make_span_queue(settings, identity, redaction, bounds(os.environ))
+    ours = Tracing(settings, resource_of(identity), queue)
     before = get_global_textmap()
     set_global_textmap(ours.propagator)
     try:
@@ -67,8 +67,8 @@ def resource_of(identity: Identity) -> Resource:
 class Tracing:
     """The parts that trace one service; `propagator` decides about each call when it begins."""
 
-    def __init__(self, settings: TracesSettings, resource: Resource, outbox: Outbox | None) -> None:
-        self._outbox, self._spans = outbox, EndedSpans(*filter(None, [outbox]))
+    def __init__(self, settings: TracesSettings, resource: Resource, queue: SpanQueue | None) -> None:
+        self._queue, self._spans = queue, EndedSpans(*filter(None, [queue]))
         self.sampler = CallSampler(settings.sample_ratio)
         self.propagator = Propagator(settings.propagators, self.sampler)
         self.provider = TracerProvider(
@@ -103,11 +103,11 @@ class Tracing:
 
     def dropped(self) -> int:
         """Return how many spans have never reached the backend."""
-        return self._outbox.lost if self._outbox else 0
+        return self._queue.lost if self._queue else 0
 
     async def close(self, seconds: float) -> None:
         """Send what is waiting, for at most `seconds`; later spans are lost."""
-        if self._outbox is None:
+        if self._queue is None:
             return
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
@@ -115,12 +115,12 @@ class Tracing:
             with suppress(RuntimeError):  # the loop did not wait for us
                 loop.call_soon_threadsafe(sent.set)
 
-        self._outbox.close(seconds, note_sent)
+        self._queue.close(seconds, note_sent)
         try:
             async with asyncio.timeout(seconds):
                 await sent.wait()
         except TimeoutError:
-            self._outbox.give_up()
+            self._queue.give_up()
 
 
 class OpenServerSpan:
