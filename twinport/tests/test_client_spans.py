@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
@@ -143,8 +143,8 @@ async def test_an_untraced_call_tells_the_next_service_so(stub, traces, ended, c
 
 
 @pytest.fixture
-async def http(ports: Ports) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
+async def http(ports: Ports) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
         instrument(client)
         yield client
 

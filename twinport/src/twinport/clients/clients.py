@@ -15,7 +15,7 @@ from .outgoing_call import ClientObserver, Outgoing, log
 from .settings import ClientSettings
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 Check = Callable[[str, Callable[[], Awaitable[object]]], None]
 
@@ -31,7 +31,7 @@ def connect(settings: ClientSettings, name: str = "") -> grpc.aio.Channel:
     return bounded_channel(Outgoing(name or settings.address, settings, (log,)))
 
 
-def connect_http(settings: ClientSettings, name: str = "") -> "httpx.AsyncClient":
+def connect_http(settings: ClientSettings, name: str = "") -> "httpx2.AsyncClient":
     """Return an HTTP client of `settings.url`; whoever opens it closes it.
 
     `name` is what errors and log lines call the other service; empty: its URL. Raises StartupError
@@ -41,9 +41,9 @@ def connect_http(settings: ClientSettings, name: str = "") -> "httpx.AsyncClient
     return _opened_http(Outgoing(name or settings.url, settings, (log,)))
 
 
-def _opened_http(outgoing: Outgoing) -> "httpx.AsyncClient":
-    http = import_module(".http_client", __package__)  # httpx: for those alone who call over REST
-    client: httpx.AsyncClient = http.open_http(outgoing)
+def _opened_http(outgoing: Outgoing) -> "httpx2.AsyncClient":
+    http = import_module(".http_client", __package__)  # httpx2: for those alone who call over REST
+    client: httpx2.AsyncClient = http.open_http(outgoing)
     return client
 
 
@@ -66,7 +66,7 @@ class Clients:
         self._settings, self._observers = settings, (*observers, log)
         self._resources, self._check = resources, check
         self._channels: dict[str, grpc.aio.Channel] = {}
-        self._http: dict[str, httpx.AsyncClient] = {}
+        self._http: dict[str, httpx2.AsyncClient] = {}
 
     def channel(self, name: str) -> grpc.aio.Channel:
         """Return the gRPC channel of `[clients.name]`; raises StartupError."""
@@ -75,7 +75,7 @@ class Clients:
             self._resources.push_async_callback(channel.close)
         return self._channels[name]
 
-    def http(self, name: str) -> "httpx.AsyncClient":
+    def http(self, name: str) -> "httpx2.AsyncClient":
         """Return the HTTP client of `[clients.name]`; raises StartupError."""
         if name not in self._http:
             self._http[name] = client = self._open_http(self._outgoing(name))
@@ -97,7 +97,7 @@ class Clients:
             self._check(f"clients.{outgoing.name}", is_connected)
         return channel
 
-    def _open_http(self, outgoing: Outgoing) -> "httpx.AsyncClient":
+    def _open_http(self, outgoing: Outgoing) -> "httpx2.AsyncClient":
         client = _opened_http(outgoing)
 
         async def answers() -> None:

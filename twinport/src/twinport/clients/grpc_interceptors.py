@@ -7,8 +7,9 @@ so.
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial, wraps
+from importlib import import_module
 from inspect import signature
 from typing import Any
 
@@ -245,19 +246,31 @@ class _StreamStream(_Edge, grpc.aio.StreamStreamClientInterceptor):
         return await self._answers(continuation, client_call_details, request_iterator, _all_sent)
 
 
-PACKAGE = __package__.rpartition(".")[0]
-HTTPX = f"{PACKAGE}.traces.httpx_spans:instrument_all"  # not imported before httpx itself
+HTTP_LIBRARIES = ("httpx", "httpx2")
 Make = Callable[..., grpc.aio.Channel]
 
 
 @contextmanager
 def bare_clients_traced() -> Iterator[None]:
-    """Trace the channels of grpc.aio that are opened until the end, and all clients of httpx."""
+    """Trace the channels of grpc.aio that are opened until the end, and all clients of httpx(2)."""
     with ExitStack() as undo:
         makers: list[Make] = [grpc.aio.insecure_channel, grpc.aio.secure_channel]
         replace_everywhere({make: _traced(make) for make in makers}, undo)
-        register_post_import_hook(HTTPX, "httpx")
+        for library in HTTP_LIBRARIES:
+            register_post_import_hook(_trace_http, library)
         yield
+
+
+def _trace_http(_: object) -> None:
+    """Trace the clients of both libraries, as soon as one is imported.
+
+    OpenTelemetry imports both. They are here before it, as a hook that runs while it is imported
+    would find half of it.
+    """
+    for library in HTTP_LIBRARIES:
+        with suppress(ImportError):
+            import_module(library)
+    import_module("..traces.httpx_spans", __package__).instrument_all()
 
 
 def _traced(make: Make) -> Make:

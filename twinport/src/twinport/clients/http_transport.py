@@ -1,16 +1,16 @@
-"""An HTTP transport over TLS that follows its files; httpx' own keeps what they held at first."""
+"""An HTTP transport over TLS that follows its files; httpx2's own keeps what they held at first."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import httpx
+import httpx2
 
 from ..tls import Followed
 from .grpc_channel import LOOK_AGAIN_S
 
 
-class SecureTransport(httpx.AsyncBaseTransport):
+class SecureTransport(httpx2.AsyncBaseTransport):
     """Each call goes over the newest certificate; those under way end on the one they had."""
 
     def __init__(self, files: Followed[ssl.SSLContext]) -> None:
@@ -19,7 +19,7 @@ class SecureTransport(httpx.AsyncBaseTransport):
         self._old: set[_Shared] = set()
         self._look_at = 0.0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         now = asyncio.get_running_loop().time()
         if now >= self._look_at:
             self._look_at = now + LOOK_AGAIN_S
@@ -42,11 +42,11 @@ class _Shared:
     """Connections that are closed after the last answer, once there are newer ones."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        self._transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+        self._transport = httpx2.AsyncHTTPTransport(verify=context, trust_env=False)
         self._users, self._is_old = 0, False
         self.is_closed = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self._users += 1
         try:
             response = await self._transport.handle_async_request(request)
@@ -74,9 +74,9 @@ class _Shared:
             await self.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
+class _Body(httpx2.AsyncByteStream):
     def __init__(self, body: object, leave: Callable[[], Awaitable[None]]) -> None:
-        assert isinstance(body, httpx.AsyncByteStream)
+        assert isinstance(body, httpx2.AsyncByteStream)
         self._body, self._leave = body, leave
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
 from typing import Any, NamedTuple
 
 import grpc
-import httpx
+import httpx2
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest
 from grpc_status import rpc_status
@@ -41,7 +41,7 @@ class Event(NamedTuple):
     data: Any
 
 
-def rest_answer(response: httpx.Response) -> Any:
+def rest_answer(response: httpx2.Response) -> Any:
     """Return the body of a response that was read; raises RefusedError."""
     body: Any = response.json() if response.content else None
     if response.is_error:
@@ -51,7 +51,7 @@ def rest_answer(response: httpx.Response) -> Any:
     return body
 
 
-async def rest_events(response: httpx.Response) -> AsyncIterator[Event]:
+async def rest_events(response: httpx2.Response) -> AsyncIterator[Event]:
     """Yield each server-sent event of a response as it comes; raises RefusedError."""
     if response.is_error:
         await response.aread()
