@@ -56,11 +56,11 @@ async def rest_events(response: httpx2.Response) -> AsyncIterator[Event]:
     if response.is_error:
         await response.aread()
         rest_answer(response)
-    async for event in _events(response.aiter_lines()):
-        data = json.loads(event.get("data", "null"))
-        if event.get("event") == "problem":
+    async for event in httpx2.EventSource(response, max_event_size=None):
+        data = json.loads(event.data or "null")
+        if event.event == "problem":
             raise RefusedError(_problem(data))
-        yield Event(event.get("id", ""), data)
+        yield Event(event.id, data)
 
 
 async def rest_exchange(port: int, path: str, items: AsyncIterable[Any]) -> AsyncIterator[Any]:
@@ -93,17 +93,6 @@ async def _send_each(duplex: Duplex, items: AsyncIterable[Any]) -> None:
     async for item in items:
         duplex.send(json.dumps(item).encode() + b"\n")
     duplex.send(b"", end=True)
-
-
-async def _events(lines: AsyncIterable[str]) -> AsyncIterator[dict[str, str]]:
-    event: dict[str, str] = {}
-    async for line in lines:
-        name, _, value = line.partition(": ")
-        if name:
-            event[name] = value
-        elif event:
-            yield event
-            event = {}
 
 
 def _line(content: Any, status: int) -> Any:
