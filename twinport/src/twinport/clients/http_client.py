@@ -313,7 +313,8 @@ class _Connections:
 
 
 def _connections(files: Followed[ssl.SSLContext] | None) -> _Connections:
-    verify = False if files is None else files.content
+    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # is trusted where a plain URL leads to TLS
+    verify = nobody if files is None else files.content
     return _Connections(httpx2.AsyncHTTPTransport(verify=verify, trust_env=False))
 
 
