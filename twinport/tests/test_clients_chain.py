@@ -154,7 +154,7 @@ class Heard(OrderServiceServicer):
 @pytest.fixture
 def calling() -> Iterator[None]:
     """This test runs as a call of somebody with a token."""
-    call = Call("grpc", "", "")
+    call = Call("grpc", "a" * 32, "b" * 16)
     call.principal = Principal("alice", token=SecretStr("of-alice"))
     before = current.set(call)
     yield

@@ -91,7 +91,7 @@ def client_of(host: str) -> httpx2.AsyncClient:
 @contextmanager
 def called_by(name: str) -> Iterator[None]:
     """What is done within is done for a call of `name`, who has a token."""
-    call = Call("http", "", "")
+    call = Call("http", "a" * 32, "b" * 16)
     call.request_id, call.principal = name, Principal(name, token=SecretStr(name))
     before = current.set(call)
     yield

@@ -26,7 +26,7 @@ async def build(service: Service, settings: Settings) -> None:
     @service.rest.get("/relay/ours")
     async def relay_ours(request: Request, grpc: int) -> None:
         outgoing = Outgoing("itself", ClientSettings(url=str(request.base_url)), ())
-        async with import_module(HTTP).open_http(outgoing) as client:
+        async with import_module(HTTP).HttpClient(outgoing) as client:
             await client.get("/end", params={"token": "opensesame"})
             await client.get("/end")
         await check(connect(ClientSettings(target=f"127.0.0.1:{grpc}"), "itself"))

@@ -49,7 +49,7 @@ def bounded_channel(outgoing: Outgoing) -> grpc.aio.Channel:
 
 def _open_http(outgoing: Outgoing) -> "httpx2.AsyncClient":
     module = import_module(".http_client", __package__)  # httpx2: for those who call over REST
-    client: httpx2.AsyncClient = module.open_http(outgoing)
+    client: httpx2.AsyncClient = module.HttpClient(outgoing)
     return client
 
 

@@ -59,23 +59,20 @@ class _Interceptor:
         self._peer, self._outgoing = peer, outgoing
         self._tracer = trace.get_tracer("twinport.clients")
 
-    async def _answer(
-        self, continuation: Any, details: ClientCallDetails, request: Any, sent: Sent
-    ) -> Any:
+    async def _answer(self, continuation: Any, details: Any, request: Any, sent: Sent) -> Any:
         """Make a call that has one answer."""
         outgoing = self._outgoing
         if outgoing is None:
             return await self._traced(continuation, details, request, {})
         call = _open(outgoing, details, is_stream=sent is _all_sent)
         with outgoing.observed(call), _translated(call):
-            bounded, headers = _bounded(details, call), _headers(outgoing, details)
+            headers = _headers(outgoing, details)
+            bounded = details._replace(timeout=call.timeout_s)
             answer = await self._traced(continuation, bounded, sent(call, request), headers)
             call.has_received(_size(await answer))
             return answer
 
-    async def _answers(
-        self, continuation: Any, details: ClientCallDetails, request: Any, sent: Sent
-    ) -> Any:
+    async def _answers(self, continuation: Any, details: Any, request: Any, sent: Sent) -> Any:
         """Make a call that has a stream of answers."""
         outgoing = self._outgoing
         if outgoing is None:
@@ -83,7 +80,8 @@ class _Interceptor:
         call = _open(outgoing, details, is_stream=True)
         with ExitStack() as ending:
             ending.enter_context(outgoing.observed(call))
-            bounded, headers = _bounded(details, call), _headers(outgoing, details)
+            headers = _headers(outgoing, details)
+            bounded = details._replace(timeout=call.timeout_s)
             answers = await self._traced(continuation, bounded, sent(call, request), headers)
             unread = ending.pop_all()
         answers.add_done_callback(partial(_end_unread, call, unread))
@@ -121,11 +119,6 @@ def _method(details: ClientCallDetails) -> str:
 
 def _open(outgoing: Outgoing, details: ClientCallDetails, *, is_stream: bool) -> ClientCall:
     return outgoing.open("grpc", _method(details), details.timeout, is_stream=is_stream)
-
-
-def _bounded(details: Any, call: ClientCall) -> ClientCallDetails:
-    bounded: ClientCallDetails = details._replace(timeout=call.timeout_s)
-    return bounded
 
 
 def _headers(outgoing: Outgoing, details: ClientCallDetails) -> dict[str, str]:

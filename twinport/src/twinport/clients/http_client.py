@@ -12,7 +12,6 @@ from contextlib import (
     contextmanager,
     suppress,
 )
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from http.cookiejar import CookieJar
@@ -52,20 +51,14 @@ Bounded = Callable[[], AbstractAsyncContextManager[None]]
 Body: TypeAlias = httpx2.SyncByteStream | httpx2.AsyncByteStream
 
 
-def open_http(outgoing: Outgoing) -> httpx2.AsyncClient:
-    """Return a client that connects when it is first used; raises StartupError."""
-    if not outgoing.settings.url:
-        raise StartupError(f"clients.{outgoing.name}.url: not set, and needed to call it over REST")
-    client = HttpClient(outgoing)
-    instrument(client)
-    return client
-
-
 class HttpClient(httpx2.AsyncClient):
     """Raises ServiceError where the answer is a problem (RFC 9457) or there is none."""
 
     def __init__(self, outgoing: Outgoing) -> None:
-        """Raises StartupError."""
+        """Be ready to connect, at the first call; raises StartupError."""
+        if not outgoing.settings.url:
+            name = f"clients.{outgoing.name}.url"
+            raise StartupError(f"{name}: not set, and needed to call it over REST")
         super().__init__(
             base_url=outgoing.settings.url,
             transport=HttpTransport(_tls_files(outgoing)),
@@ -74,6 +67,7 @@ class HttpClient(httpx2.AsyncClient):
             cookies=_NoCookies(),
         )
         self._outgoing = outgoing
+        instrument(self)
 
     @property
     def cookies(self) -> httpx2.Cookies:
@@ -261,7 +255,7 @@ class HttpTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, files: Followed[ssl.SSLContext] | None) -> None:
         self._files = files
-        self._newest = _connections(files)
+        self._newest = _Connections(files)
         self._old: set[_Connections] = set()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -289,7 +283,7 @@ class HttpTransport(httpx2.AsyncBaseTransport):
 
     async def _replace(self) -> None:
         self._old.add(self._newest)
-        self._newest = _connections(self._files)
+        self._newest = _Connections(self._files)
         await self._close_unused()
 
     async def _leave(self, connections: "_Connections") -> None:
@@ -304,18 +298,14 @@ class HttpTransport(httpx2.AsyncBaseTransport):
             await each.transport.aclose()
 
 
-@dataclass(eq=False)
 class _Connections:
     """Those of one certificate; `users` are the answers that are read from them."""
 
-    transport: httpx2.AsyncHTTPTransport
-    users: int = 0
-
-
-def _connections(files: Followed[ssl.SSLContext] | None) -> _Connections:
-    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # is trusted where a plain URL leads to TLS
-    verify = nobody if files is None else files.content
-    return _Connections(httpx2.AsyncHTTPTransport(verify=verify, trust_env=False))
+    def __init__(self, files: Followed[ssl.SSLContext] | None) -> None:
+        # Where a plain URL leads to TLS, nobody is trusted.
+        verify = files.content if files else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.transport = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False)
+        self.users = 0
 
 
 def _tls_files(outgoing: Outgoing) -> Followed[ssl.SSLContext] | None:
