@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import grpc
-import httpx
+import httpx2
 from order_book.orders.v1 import orders_pb2 as pb
 from order_book.orders.v1.orders_pb2_grpc import OrderServiceStub
 
@@ -23,11 +23,11 @@ def make_load(talk: str, port: int) -> Iterator[Load]:
     else:
         is_h2 = talk == "h2"
         url = f"http://127.0.0.1:{port}/v1/orders"
-        with httpx.Client(http1=not is_h2, http2=is_h2, timeout=TIMEOUT_S) as client:
+        with httpx2.Client(http1=not is_h2, http2=is_h2, timeout=TIMEOUT_S) as client:
             yield _rest_load(client, url)
 
 
-def _rest_load(client: httpx.Client, url: str) -> Load:
+def _rest_load(client: httpx2.Client, url: str) -> Load:
     created = client.post(url, json={"sku": SKU, "quantity": QUANTITY}).raise_for_status()
     order = f"{url}/{created.json()['id']}"
 

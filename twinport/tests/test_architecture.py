@@ -72,7 +72,7 @@ import sys
 from twinport import NotFoundError, PUBLIC, Section, bearer, checked, needs, principal, span, traced
 print(*{name.partition(".")[0] for name in sys.modules})
 """
-TRANSPORTS = {"fastapi", "starlette", "hypercorn", "uvicorn", "granian", "httpx", "h2", "grpc"}
+TRANSPORTS = {"fastapi", "starlette", "hypercorn", "uvicorn", "granian", "httpx2", "h2", "grpc"}
 
 
 def test_what_the_middle_of_a_service_uses_knows_no_transport():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -131,7 +131,7 @@ async def test_a_route_is_closed_open_or_asks_who_is_there(issuer, settings, ser
 
     async with (
         serving(settings, built) as ports,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
     ):
         with_token = {"authorization": f"bearer {(token := issuer.token(scope=None))}"}
         names = ("silent", "open", "known")
@@ -153,7 +153,7 @@ async def test_files_are_closed_too(issuer, settings, serving, tmp_path):
 
     async with (
         serving(settings, built) as ports,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
     ):
         known = {"authorization": f"Bearer {issuer.token()}"}
         for path, status in (("/files/index.html", 403), ("/index.html", 404), ("/", 404)):
@@ -162,7 +162,7 @@ async def test_files_are_closed_too(issuer, settings, serving, tmp_path):
 
 
 async def test_http_says_how_to_identify_oneself(issuer, ports):
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         url = f"http://127.0.0.1:{ports.http}/v1/orders"
         challenges = [
             (await http.get(url, headers={"authorization": text})).headers["www-authenticate"]
@@ -179,7 +179,7 @@ async def test_descriptions_have_a_rule_of_their_own(
     chosen = AuthSettings(**auth, descriptions=descriptions)
     async with (
         serving(changed(settings, auth=chosen)) as ports,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
         grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
     ):
         for path in ("/docs", "/openapi.json"):
@@ -205,7 +205,7 @@ async def reflected(channel: grpc.aio.Channel, *tokens: str) -> str:
 
 async def test_health_is_for_everybody(ports):
     async with (
-        httpx.AsyncClient() as http,
+        httpx2.AsyncClient() as http,
         grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
     ):
         for path in ("livez", "readyz"):
@@ -216,7 +216,7 @@ async def test_health_is_for_everybody(ports):
 
 
 async def test_openapi_says_which_scope_an_operation_needs(issuer, ports):
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         url = f"http://127.0.0.1:{ports.http}/openapi.json"
         answer = await http.get(url, headers={"authorization": f"Bearer {issuer.token()}"})
     document = answer.json()
@@ -231,7 +231,7 @@ async def test_openapi_says_which_scope_an_operation_needs(issuer, ports):
 
 @pytest.mark.parametrize("auth", [{}])
 async def test_without_auth_openapi_asks_for_nothing(ports):
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         document = (await http.get(f"http://127.0.0.1:{ports.http}/openapi.json")).json()
     assert "securitySchemes" not in document["components"]
     assert "security" not in document["paths"]["/v1/orders"]["get"]
@@ -330,7 +330,7 @@ def test_no_authentication_in_production_is_one_warning(environment, chosen, lin
 def test_the_middle_may_ask_for_the_principal_without_loading_a_transport():
     probe = "import sys, twinport.auth; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert not {"grpc", "fastapi", "starlette", "httpx", "hypercorn"} & set(done.stdout.split())
+    assert not {"grpc", "fastapi", "starlette", "httpx2", "hypercorn"} & set(done.stdout.split())
     assert principal() is None
     assert bearer() is None
 
@@ -365,7 +365,7 @@ async def test_the_next_service_knows_the_caller_only_if_the_token_is_sent_on(
     serving, settings, issuer, calls, is_forwarded, code
 ):
     headers = {"authorization": f"Bearer {issuer.token(scope='orders:read')}"}
-    async with serving(settings) as last, httpx.AsyncClient(headers=headers) as http:
+    async with serving(settings) as last, httpx2.AsyncClient(headers=headers) as http:
         calling = changed(settings, clients={"next": client_of(last, is_forwarded)})
         async with serving(calling, calling_both) as first:
             await http.get(f"http://127.0.0.1:{first.http}/rpc")

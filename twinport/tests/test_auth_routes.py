@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import httpx
+import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import PlainTextResponse
@@ -191,15 +191,15 @@ def jwt(issuer: Issuer, tmp_path: Path, settings: Settings) -> Settings:
 
 
 @asynccontextmanager
-async def calling(ports: Ports) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
+async def calling(ports: Ports) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
         yield http
 
 
 Answers = dict[Asked, tuple[int, bool]]  # status, and whether the secret is in the answer
 
 
-async def answers(http: httpx.AsyncClient, asked: list[Asked], **headers: str) -> Answers:
+async def answers(http: httpx2.AsyncClient, asked: list[Asked], **headers: str) -> Answers:
     found: Answers = {}
     for each in asked:
         answer = await http.request(each.method, each.path, headers=headers | each.headers)

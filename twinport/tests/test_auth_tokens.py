@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -325,7 +325,7 @@ async def test_readiness_waits_for_the_first_keys(issuer, settings: Settings, se
     auth = chosen(server.url)
     async with (
         serving(settings.model_copy(update={"auth": auth})) as ports,
-        httpx.AsyncClient() as http,
+        httpx2.AsyncClient() as http,
     ):
         answer = await http.get(f"http://127.0.0.1:{ports.management}/readyz")
         assert (answer.status_code, list(answer.json()["checks"])) == (503, ["auth"])

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 
 from twinport.testing import free_port
@@ -30,7 +30,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 async def asked(service: Service, path: str) -> object:
-    async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
+    async with httpx2.AsyncClient(timeout=TIMEOUT_S) as http:
         url = f"http://127.0.0.1:{(await service.ports()).http}/{path}"
         return (await http.get(url)).json()
 

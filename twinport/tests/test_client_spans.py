@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -13,7 +13,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from twinport.calls.call import Call, current
-from twinport.clients.grpc_interceptors import rpc_spans
+from twinport.clients.clients import connect
+from twinport.clients.grpc_interceptors import client_interceptors
+from twinport.clients.settings import ClientSettings
 from twinport.service.ports import Ports
 from twinport.settings import Identity
 from twinport.traces import TracesSettings, Tracing, span, tracing
@@ -54,7 +56,7 @@ def ended(traces: Tracing) -> Ended:
 @pytest.fixture
 async def stub(ports: Ports) -> AsyncIterator[OrderServiceStub]:
     target = f"127.0.0.1:{ports.grpc}"
-    spans = rpc_spans(target, "orders")
+    spans = client_interceptors(target)
     async with grpc.aio.insecure_channel(target, interceptors=spans) as channel:
         yield OrderServiceStub(channel)
 
@@ -104,8 +106,16 @@ async def test_each_kind_of_grpc_call_has_a_client_span(stub, ended, calls, call
     assert client.status.is_unset
     told = client.attributes
     assert (told["rpc.method"], told["rpc.system.name"]) == (client.name, "grpc")
-    assert (told["server.address"], told["service.peer.name"]) == ("127.0.0.1", "orders")
-    assert told["rpc.response.status_code"] == "OK"
+    assert (told["server.address"], told["rpc.response.status_code"]) == ("127.0.0.1", "OK")
+    assert calls[-1].parent_id == f"{client.context.span_id:016x}"
+
+
+async def test_a_client_of_the_settings_is_traced_under_the_name_of_the_other(ports, ended, calls):
+    async with connect(ClientSettings(target=f"127.0.0.1:{ports.grpc}"), "orders") as channel:
+        await create(OrderServiceStub(channel))
+    client = await ended.next()
+    assert client.attributes["service.peer.name"] == "orders"
+    assert client.attributes["rpc.response.status_code"] == "OK"
     assert calls[-1].parent_id == f"{client.context.span_id:016x}"
 
 
@@ -146,8 +156,8 @@ async def test_an_untraced_call_tells_the_next_service_so(stub, traces, ended, c
 
 
 @pytest.fixture
-async def http(ports: Ports) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
+async def http(ports: Ports) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
         instrument(client)
         yield client
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from fastapi import Response
 from loguru import logger
@@ -259,7 +259,7 @@ async def test_a_service_that_is_required_decides_about_readiness(
     await fleet.add(required=True)
     assert fleet.ports
     readyz = f"http://127.0.0.1:{fleet.ports.management}/readyz"
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         assert (await http.get(readyz)).status_code == 200
     nobody = ClientSettings(target="localhost:1", required=True)
     lonely = settings.model_copy(update={"clients": {"inventory": nobody}})
@@ -267,7 +267,7 @@ async def test_a_service_that_is_required_decides_about_readiness(
     async def built(service: Service, settings: Settings) -> None:
         service.client("inventory")
 
-    async with serving(lonely, built) as ports, httpx.AsyncClient(timeout=10) as http:
+    async with serving(lonely, built) as ports, httpx2.AsyncClient(timeout=10) as http:
         answer = await http.get(f"http://127.0.0.1:{ports.management}/readyz")
     assert answer.status_code == 503
     assert "clients.inventory" in answer.text
@@ -284,7 +284,7 @@ async def test_a_service_that_is_required_over_rest_decides_too(
         service.http_client("inventory")
 
     calling = settings.model_copy(update={"clients": clients})
-    async with serving(calling, built) as calling_ports, httpx.AsyncClient(timeout=10) as http:
+    async with serving(calling, built) as calling_ports, httpx2.AsyncClient(timeout=10) as http:
         answer = await http.get(f"http://127.0.0.1:{calling_ports.management}/readyz")
     assert answer.status_code == status
     assert "clients.inventory" in answer.text
@@ -493,10 +493,10 @@ class Http:
         self._settings, self._serving = settings, serving
         self._open = AsyncExitStack()
 
-    async def client(self, url: str, **chosen: Any) -> httpx.AsyncClient:
+    async def client(self, url: str, **chosen: Any) -> httpx2.AsyncClient:
         clients = {"next": ClientSettings(url=url, **chosen)}
         settings = self._settings.model_copy(update={"clients": clients})
-        opened: list[httpx.AsyncClient] = []
+        opened: list[httpx2.AsyncClient] = []
 
         async def built(service: Service, settings: Settings) -> None:
             opened.append(service.http_client("next"))
@@ -522,6 +522,14 @@ async def test_a_problem_is_raised_as_the_error_that_it_was(http: Http, ports: P
     with pytest.raises(InvalidArgumentError) as caught:
         await client.post("/v1/orders", json={"sku": "tea", "quantity": 0})
     assert [violation.field for violation in caught.value.fields] == ["quantity"]
+
+
+async def test_an_answer_says_how_long_it_took(http: Http, ports: Ports):
+    client = await http.client(f"http://127.0.0.1:{ports.http}")
+    read = await client.get("/v1/orders")
+    async with client.stream("GET", "/v1/orders") as streamed:
+        await streamed.aread()
+    assert min(read.elapsed, streamed.elapsed) > timedelta(0)
 
 
 PROBLEMS = [
@@ -662,7 +670,7 @@ async def rest_chain(
 
 async def test_a_deadline_crosses_rest_too(rest_chain: tuple[Chain, str]):
     chain, url = rest_chain
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         until = asyncio.get_running_loop().time() + 0.5
         answer = await soon(
             http.get(url, headers={"grpc-timeout": "500m", "x-request-id": "order-4711"})
@@ -679,7 +687,7 @@ async def test_a_rest_caller_who_hangs_up_ends_the_work_of_the_next_service(
     rest_chain: tuple[Chain, str],
 ):
     chain, url = rest_chain
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         call = asyncio.create_task(http.get(url))
         await soon(chain.seen)
         call.cancel()

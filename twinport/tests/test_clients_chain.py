@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -82,7 +82,7 @@ async def last() -> Last:
 @pytest.fixture
 async def http(
     last: Last, settings: Settings, serving: Callable[..., Any]
-) -> AsyncIterator[httpx.AsyncClient]:
+) -> AsyncIterator[httpx2.AsyncClient]:
     async with serving(settings, last.built) as behind:
         clients = {"next": ClientSettings(target=f"localhost:{behind.grpc}")}
         calling = settings.model_copy(update={"clients": clients})
@@ -90,7 +90,7 @@ async def http(
             yield http
 
 
-def caller(ports: Ports) -> httpx.AsyncClient:
+def caller(ports: Ports) -> httpx2.AsyncClient:
     settings = ClientSettings(url=f"http://127.0.0.1:{ports.http}")
     return HttpClient(Outgoing("edge", settings, ()))
 
@@ -101,7 +101,7 @@ async def soon(awaitable: Any) -> Any:
 
 
 async def test_a_rest_caller_who_hangs_up_ends_the_call_that_was_made_for_it(
-    http: httpx.AsyncClient, last: Last
+    http: httpx2.AsyncClient, last: Last
 ):
     call = asyncio.create_task(http.get("/order", timeout=LONG_S))
     await soon(last.call)
@@ -111,7 +111,7 @@ async def test_a_rest_caller_who_hangs_up_ends_the_call_that_was_made_for_it(
 
 
 async def test_a_rest_caller_who_leaves_a_stream_ends_the_one_behind_it(
-    http: httpx.AsyncClient, last: Last
+    http: httpx2.AsyncClient, last: Last
 ):
     async with http.stream("GET", "/watch") as answer:
         assert await soon(anext(answer.aiter_bytes())) == b"first"
@@ -120,7 +120,7 @@ async def test_a_rest_caller_who_leaves_a_stream_ends_the_one_behind_it(
 
 
 async def test_no_call_is_given_more_time_than_the_rest_caller_has_left(
-    http: httpx.AsyncClient, last: Last
+    http: httpx2.AsyncClient, last: Last
 ):
     until = asyncio.get_running_loop().time() + 2
     with pytest.raises(DeadlineExceededError):
@@ -153,7 +153,7 @@ class Heard(OrderServiceServicer):
 @pytest.fixture
 def calling() -> Iterator[None]:
     """This test runs as a call of somebody with a token."""
-    call = Call("grpc", "", "")
+    call = Call("grpc", "a" * 32, "b" * 16)
     call.principal = Principal("alice", token=SecretStr("of-alice"))
     before = current.set(call)
     yield

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
@@ -78,12 +78,12 @@ async def other(
 
 
 @pytest.fixture
-async def http(other: Ports) -> AsyncIterator[httpx.AsyncClient]:
+async def http(other: Ports) -> AsyncIterator[httpx2.AsyncClient]:
     async with client_of(f"127.0.0.1:{other.http}") as http:
         yield http
 
 
-def client_of(host: str) -> httpx.AsyncClient:
+def client_of(host: str) -> httpx2.AsyncClient:
     settings = ClientSettings(url=f"http://{host}", forward_token=True)
     return HttpClient(Outgoing("other", settings, ()))
 
@@ -91,7 +91,7 @@ def client_of(host: str) -> httpx.AsyncClient:
 @contextmanager
 def called_by(name: str) -> Iterator[None]:
     """What is done within is done for a call of `name`, who has a token."""
-    call = Call("http", "", "")
+    call = Call("http", "a" * 32, "b" * 16)
     call.request_id, call.principal = name, Principal(name, token=SecretStr(name))
     before = current.set(call)
     yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from loguru import logger
 
@@ -217,7 +217,7 @@ async def neighbour() -> Neighbour:
 @pytest.fixture
 async def http(
     neighbour: Neighbour, site: Site, shown: ClientTls
-) -> AsyncIterator[httpx.AsyncClient]:
+) -> AsyncIterator[httpx2.AsyncClient]:
     async with neighbour.serving(site) as url:
         settings = ClientSettings(url=url, tls=shown)
         async with HttpClient(Outgoing("next", settings, ())) as http:
@@ -225,7 +225,7 @@ async def http(
 
 
 async def test_calls_share_a_connection_until_the_certificate_is_new(
-    http: httpx.AsyncClient, neighbour: Neighbour, site: Site, said: list[str]
+    http: httpx2.AsyncClient, neighbour: Neighbour, site: Site, said: list[str]
 ):
     for _ in range(3):
         await http.get("/")
@@ -238,7 +238,7 @@ async def test_calls_share_a_connection_until_the_certificate_is_new(
 
 
 async def test_an_answer_is_read_to_its_end_over_the_certificate_that_it_had(
-    http: httpx.AsyncClient, neighbour: Neighbour, site: Site, said: list[str]
+    http: httpx2.AsyncClient, neighbour: Neighbour, site: Site, said: list[str]
 ):
     async with http.stream("GET", "/slow") as answer:
         parts = answer.aiter_bytes()

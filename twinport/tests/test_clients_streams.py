@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi.responses import StreamingResponse
 
@@ -39,7 +39,7 @@ class News:
                 yield parts
 
     @asynccontextmanager
-    async def _answer(self, client: HttpClient) -> AsyncIterator[httpx.Response]:
+    async def _answer(self, client: HttpClient) -> AsyncIterator[httpx2.Response]:
         async with client, client.stream("GET", "/news") as answer:
             yield answer
 

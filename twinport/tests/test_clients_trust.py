@@ -70,3 +70,15 @@ async def test_whose_certificate_has_expired_is_not_called(site: Site, serving: 
 async def test_who_speaks_no_tls_is_not_called(site: Site, serving: Callable[..., Any]):
     async with serving(site.settings) as ports:
         await assert_nobody_is_called(ports, ClientTls(ca=site.ca))
+
+
+async def test_a_client_of_a_plain_url_is_led_to_no_certificate_unseen(
+    site: Site, serving: Callable[..., Any]
+):
+    plain = ClientSettings(url="http://localhost:1")
+    async with (
+        serving(site.secured()) as ports,
+        HttpClient(Outgoing("next", plain, ())) as http,
+    ):
+        with pytest.raises(UnavailableError, match=r"^next is not available$"):
+            await http.get(f"https://localhost:{ports.http}/v1/orders")

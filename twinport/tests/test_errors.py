@@ -7,7 +7,7 @@ from http.client import responses
 from typing import Any, NamedTuple
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from google.rpc import code_pb2
 from prometheus_client.parser import text_string_to_metric_families
@@ -130,8 +130,8 @@ def _add_failing(fail: Any, server: Any) -> None:
     server.add_registered_method_handlers("Failing", {"Call": handler})
 
 
-async def over_rest(ports: Ports) -> httpx.Response:
-    async with httpx.AsyncClient() as http:
+async def over_rest(ports: Ports) -> httpx2.Response:
+    async with httpx2.AsyncClient() as http:
         return await http.get(f"http://127.0.0.1:{ports.http}/failing", headers=SAMPLED)
 
 
@@ -161,7 +161,7 @@ async def span_of(collector: FakeZipkin, call: Call) -> dict[str, Any]:
 
 async def labels(ports: Ports, family: str, name: str) -> list[str]:
     """Return the values of a label in all that is counted."""
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         text = (await http.get(f"http://127.0.0.1:{ports.management}/metrics")).text
     families = {each.name: each for each in text_string_to_metric_families(text)}
     return [s.labels[name] for s in families[family].samples if s.name.endswith("_count")]

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-import httpx
+import httpx2
 import pytest
 
 from twinport import extras
@@ -66,7 +66,7 @@ async def test_a_profile_without_its_extra_says_which(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyinstrument", None)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.management}") as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.management}") as client:
         answer = await client.post("/profile?seconds=0.01")
     assert (answer.status_code, answer.json()["code"]) == (501, "UNIMPLEMENTED")
     said = "a profile needs twinport[profile]: pyinstrument is not installed"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,7 +21,7 @@ CALLS, QUEUE, FLUSH_S, BLOCKED_S, TIMEOUT_S = 60, 20, 1, 1.0, 20
 
 
 async def metric(ports: Ports, name: str, **labels: str) -> float:
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         text = (await http.get(f"http://127.0.0.1:{ports.management}/metrics")).text
     families = text_string_to_metric_families(text)
     samples = [sample for family in families for sample in family.samples]
@@ -38,7 +38,7 @@ async def risen(ports: Ports, to: float, name: str, **labels: str) -> float:
 
 
 async def call_often(ports: Ports) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
         for _ in range(CALLS):
             assert (await http.get("/v1/orders")).status_code == 200
 
@@ -61,7 +61,7 @@ async def test_a_handler_that_blocks_is_seen_in_the_lag_of_the_loop(serving, set
 
     async with serving(settings, built) as ports:
         before = await metric(ports, "event_loop_lag_seconds")
-        async with httpx.AsyncClient() as http:
+        async with httpx2.AsyncClient() as http:
             await http.get(f"http://127.0.0.1:{ports.http}/blocking")
         lag = await metric(ports, "event_loop_lag_seconds")
         assert before < BLOCKED_S / 4 < lag < BLOCKED_S * 3

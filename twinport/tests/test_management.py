@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -35,13 +35,13 @@ MISTAKES = [  # what is sent, what the answer names
 Serving = Callable[..., Any]
 
 
-def operator(ports: Ports, **headers: str) -> httpx.AsyncClient:
+def operator(ports: Ports, **headers: str) -> httpx2.AsyncClient:
     base = f"http://127.0.0.1:{ports.management}"
-    return httpx.AsyncClient(base_url=base, headers=headers, timeout=20)
+    return httpx2.AsyncClient(base_url=base, headers=headers, timeout=20)
 
 
 @pytest.fixture
-async def here(ports: Ports) -> AsyncIterator[httpx.AsyncClient]:
+async def here(ports: Ports) -> AsyncIterator[httpx2.AsyncClient]:
     async with operator(ports) as here:
         yield here
 
@@ -166,7 +166,7 @@ async def test_a_quiet_logger_can_be_heard_in_the_running_process():
     async with started(logs__levels="{access = 'OFF'}") as service:
         ports = await service.ports()
         base = f"http://127.0.0.1:{ports.http}"
-        async with operator(ports) as here, httpx.AsyncClient(base_url=base) as http:
+        async with operator(ports) as here, httpx2.AsyncClient(base_url=base) as http:
             await http.get("/v1/orders?before")
             await here.put("/loggers/access", json={"level": "INFO", "for": "10m"})
             await http.get("/v1/orders")

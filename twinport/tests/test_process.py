@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from pathlib import Path
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -44,7 +44,7 @@ class Halves:
 
 
 async def import_by_rest(ports: Ports, halves: Halves, *, http2: bool) -> int:
-    async with httpx.AsyncClient(http1=not http2, http2=http2, timeout=20) as http:
+    async with httpx2.AsyncClient(http1=not http2, http2=http2, timeout=20) as http:
         url = f"http://127.0.0.1:{ports.http}/v1/orders:import"
         answer = await http.post(url, content=halves)
         created: int = answer.json()["created"]
@@ -73,7 +73,7 @@ async def under_way(service: Service, halves: Halves) -> None:
     """Wait until the service works on the call: what is sent may still be on its way."""
     await halves.first_is_sent.wait()
     metrics = f"http://127.0.0.1:{(await service.ports()).management}/metrics"
-    async with asyncio.timeout(TIMEOUT_S), httpx.AsyncClient() as http:
+    async with asyncio.timeout(TIMEOUT_S), httpx2.AsyncClient() as http:
         while not ACTIVE.search((await http.get(metrics)).text):
             pass
 
@@ -106,7 +106,7 @@ async def test_a_second_signal_skips_the_waits(importing: Import):
         await service.terminate_again()
         assert await service.exit_status() == 0
         halves.go_on.set()  # a client over HTTP notices the end when it sends the next line
-        with pytest.raises((grpc.aio.AioRpcError, httpx.HTTPError, KeyError)):
+        with pytest.raises((grpc.aio.AioRpcError, httpx2.HTTPError, KeyError)):
             await call
 
 
@@ -132,7 +132,7 @@ async def test_a_call_that_outlives_the_grace_is_cut(importing: Import):
         service.terminate()
         assert await service.exit_status() == 0
         halves.go_on.set()  # a client over HTTP notices the end when it sends the next line
-        with pytest.raises((grpc.aio.AioRpcError, httpx.HTTPError, KeyError)):
+        with pytest.raises((grpc.aio.AioRpcError, httpx2.HTTPError, KeyError)):
             await call
 
 
@@ -197,7 +197,7 @@ def livez(ports: Ports) -> str:
 
 
 async def status(url: str) -> int:
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         return (await http.get(url)).status_code
 
 
@@ -205,7 +205,7 @@ async def test_readiness_turns_false_first_while_calls_are_still_served():
     async with started(lifecycle__drain="20s") as service:
         ports = await service.ports()
         async with (
-            httpx.AsyncClient() as http,
+            httpx2.AsyncClient() as http,
             grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
         ):
             watch = HealthStub(channel).Watch(HealthCheckRequest())
@@ -227,8 +227,8 @@ async def test_open_streams_and_idle_connections_do_not_delay_the_stop():
         ports = await service.ports()
         url = f"http://127.0.0.1:{ports.http}/v1/orders"
         async with (
-            httpx.AsyncClient() as old,
-            httpx.AsyncClient(http1=False, http2=True) as new,
+            httpx2.AsyncClient() as old,
+            httpx2.AsyncClient(http1=False, http2=True) as new,
             grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
             new.stream("GET", f"{url}:watch") as stream,
         ):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, settings, strategies as st
 from loguru import logger
@@ -231,7 +231,7 @@ async def test_a_caller_is_not_told_a_secret_that_an_error_was_made_of(ports, mo
         raise NotFoundError(f"nothing at password={HEAD}")
 
     monkeypatch.setattr(Orders, "get", get)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
         answer = await client.get("/v1/orders/1")
     assert answer.status_code == 404
     assert "password=[redacted]" in answer.json()["detail"]

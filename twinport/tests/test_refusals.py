@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from fastapi import Body, Header, Query, Request
 from google.rpc.error_details_pb2 import BadRequest
@@ -177,15 +177,15 @@ def _checking(kind: Any) -> Any:
 
 
 @pytest.fixture
-async def http(serving: Any, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def http(serving: Any, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     async with serving(settings, build_rest) as ports:
         base = f"http://127.0.0.1:{ports.http}"
-        async with httpx.AsyncClient(base_url=base, timeout=60) as http:
+        async with httpx2.AsyncClient(base_url=base, timeout=60) as http:
             yield http
 
 
 @pytest.fixture
-def by_rest(http: httpx.AsyncClient) -> Ask:
+def by_rest(http: httpx2.AsyncClient) -> Ask:
     async def ask(name: str, body: bytes) -> Told:
         headers = {"content-type": "application/json"}
         return told(await http.post(f"/{name}", content=body, headers=headers))
@@ -217,7 +217,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     return chosen
 
 
-def told(answer: httpx.Response) -> Told:
+def told(answer: httpx2.Response) -> Told:
     if answer.is_success:
         return Told("OK", [], 0)
     problem = answer.json()
@@ -279,7 +279,7 @@ HEADS: list[tuple[str, str, dict[str, Any]]] = [  # of requests that are large w
 
 @pytest.mark.parametrize(("method", "path", "sent"), HEADS, ids=range(len(HEADS)))
 async def test_a_refusal_repeats_little_of_what_it_refuses(
-    http: httpx.AsyncClient, method: str, path: str, sent: dict[str, Any]
+    http: httpx2.AsyncClient, method: str, path: str, sent: dict[str, Any]
 ):
     seen = told(await http.request(method, path, **sent))
     assert seen.code != "OK"
@@ -288,7 +288,7 @@ async def test_a_refusal_repeats_little_of_what_it_refuses(
 
 
 async def test_an_operator_who_is_wrong_is_told_so_in_few_words(serving: Any, settings: Settings):
-    async with serving(settings) as ports, httpx.AsyncClient(timeout=60) as http:
+    async with serving(settings) as ports, httpx2.AsyncClient(timeout=60) as http:
         url = f"http://127.0.0.1:{ports.management}/loggers/root"
         seen = told(await http.put(url, json=NAMES))
     assert (seen.code, len(seen.fields)) == ("INVALID_ARGUMENT", MOST_VIOLATIONS)

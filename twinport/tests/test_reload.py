@@ -4,7 +4,7 @@ import shutil
 import signal
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from twinport.testing import FakeZipkin
@@ -42,7 +42,7 @@ async def hung_up(service: Service, expected: str) -> str:
 
 
 async def order(service: Service) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx2.AsyncClient() as http:
         ports = await service.ports()
         answer = await http.post(f"http://127.0.0.1:{ports.http}/v1/orders", json=ORDER)
     assert answer.status_code == 201

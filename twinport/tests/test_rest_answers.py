@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.responses import StreamingResponse
@@ -97,17 +97,17 @@ def opened(
     chosen = settings.model_copy(update={"http": small, "calls": few})
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[httpx.AsyncClient]:
+    async def opened() -> AsyncIterator[httpx2.AsyncClient]:
         async with serving(chosen, routes.build) as ports:
             url = f"http://127.0.0.1:{ports.http}"
-            async with httpx.AsyncClient(base_url=url, timeout=5) as http:
+            async with httpx2.AsyncClient(base_url=url, timeout=5) as http:
                 yield http
 
     return opened
 
 
 @pytest.fixture
-async def http(opened: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def http(opened: Any) -> AsyncIterator[httpx2.AsyncClient]:
     async with opened() as http:
         yield http
 
@@ -247,7 +247,7 @@ async def test_what_is_nowhere_takes_nothing(http):
 
 
 async def test_a_caller_reads_that_the_stop_has_cut_the_call(opened, routes: Routes, calls):
-    async with httpx.AsyncClient(timeout=10) as caller:
+    async with httpx2.AsyncClient(timeout=10) as caller:
         async with opened() as http:
             waiting = asyncio.create_task(caller.get(f"{http.base_url}/more/held"))
             await routes.held.acquire()
@@ -282,6 +282,6 @@ async def test_an_error_of_ones_own_has_a_handler_of_ones_own(serving, settings)
         service.rest.exception_handler(KeyError)(answered)
         service.rest.get("/tea")(fails)
 
-    async with serving(settings, handles) as ports, httpx.AsyncClient() as http:
+    async with serving(settings, handles) as ports, httpx2.AsyncClient() as http:
         answer = await http.get(f"http://127.0.0.1:{ports.http}/tea")
     assert (answer.status_code, answer.text) == (418, "'tea'")

@@ -5,7 +5,7 @@ import gzip
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import ValidationError
@@ -53,8 +53,8 @@ def opened(settings: Settings, serving: Callable[..., Any]) -> Callable[..., Any
     return opened
 
 
-def client(ports: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=5)
+def client(ports: Any) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=5)
 
 
 async def test_a_page_of_an_origin_that_is_named_may_call(opened):

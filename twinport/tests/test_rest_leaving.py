@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import anyio
-import httpx
+import httpx2
 import pytest
 from fastapi.responses import StreamingResponse
 
@@ -23,8 +23,8 @@ async def test_only_an_event_without_a_reader_is_no_fault(errors, code, serving,
     async def built(service: Service, settings: Settings) -> None:
         service.rest.get("/events")(lambda: StreamingResponse(events()))
 
-    async with serving(settings, built) as ports, httpx.AsyncClient() as http:
-        with pytest.raises(httpx.RemoteProtocolError):
+    async with serving(settings, built) as ports, httpx2.AsyncClient() as http:
+        with pytest.raises(httpx2.RemoteProtocolError):
             await http.get(f"http://127.0.0.1:{ports.http}/events")
     (call,) = (call for call in calls if call.path == "/events")
     assert (call.code, call.error is None) == (code, code == "CANCELLED")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from twinport.rest.servers.hypercorn.server import HypercornServer
@@ -111,7 +111,7 @@ async def test_a_request_on_http2_finishes_and_a_new_one_is_refused(
 
 @pytest.mark.parametrize("path", ["hold", "stream"])
 async def test_a_request_of_httpx_finishes(port: Port, path: str) -> None:
-    async with httpx.AsyncClient(http1=False, http2=True) as client:
+    async with httpx2.AsyncClient(http1=False, http2=True) as client:
         url = f"http://127.0.0.1:{port.number}/{path}"
         request = asyncio.create_task(client.get(url))
         await port.probe.has_begun()

@@ -2,7 +2,7 @@
 
 import json
 
-import httpx
+import httpx2
 import pytest
 
 from sample.app import build
@@ -29,7 +29,7 @@ async def local() -> LocalService:
         yield service
 
 
-def wrong_fields(answer: httpx.Response) -> list[str]:
+def wrong_fields(answer: httpx2.Response) -> list[str]:
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_ARGUMENT")
     return [wrong["field"] for wrong in answer.json()["errors"]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from grpc._cython import cygrpc
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -404,7 +404,7 @@ async def test_unary_calls_of_both_transports_are_counted_together(serving, sett
     async with (
         serving(few, held.build) as ports,
         channel(ports) as client,
-        httpx.AsyncClient() as http,
+        httpx2.AsyncClient() as http,
     ):
         stub: Any = OrderServiceStub(client)
         call = asyncio.create_task(http.get(f"http://127.0.0.1:{ports.http}/held"))

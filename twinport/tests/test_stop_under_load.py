@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
-import httpx
+import httpx2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -18,7 +18,7 @@ from support.process import TIMEOUT_S, Service, started
 CLIENTS = 51  # a third of them for each transport
 ENOUGH = 200  # answers, before the signal comes
 CALLED = ("POST /v1/orders ", f"{pb.DESCRIPTOR.package}.OrderService/CreateOrder ")
-ENDED = (grpc.aio.AioRpcError, httpx.HTTPError)
+ENDED = (grpc.aio.AioRpcError, httpx2.HTTPError)
 
 Call = Callable[[], Awaitable[None]]
 
@@ -26,7 +26,7 @@ Call = Callable[[], Awaitable[None]]
 @asynccontextmanager
 async def rest(ports: Ports, *, http2: bool) -> AsyncIterator[Call]:
     url, order = f"http://127.0.0.1:{ports.http}/v1/orders", {"sku": "tea", "quantity": 1}
-    async with httpx.AsyncClient(http1=not http2, http2=http2, verify=False, timeout=20) as http:
+    async with httpx2.AsyncClient(http1=not http2, http2=http2, verify=False, timeout=20) as http:
 
         async def call() -> None:
             (await http.post(url, json=order)).raise_for_status()

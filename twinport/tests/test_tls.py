@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
@@ -294,7 +294,7 @@ async def load_on(client: Client) -> AsyncIterator[list[str]]:
     await asyncio.gather(*tasks)
 
 
-async def on_open_connections(http: httpx.AsyncClient, channel: grpc.aio.Channel) -> str:
+async def on_open_connections(http: httpx2.AsyncClient, channel: grpc.aio.Channel) -> str:
     await OrderServiceStub(channel).ListOrders(pb.ListOrdersRequest())
     return "OK" if (await http.get("/v1/orders")).is_success else "refused"
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 from opentelemetry.trace import get_current_span
 
@@ -54,8 +54,8 @@ async def broken(service: Service, settings: Settings) -> None:
     service.rpc.add(add_OrderServiceServicer_to_server, servicer)
 
 
-async def over_http(ports: Ports, method: str, path: str, flags: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
+async def over_http(ports: Ports, method: str, path: str, flags: str) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as client:
         headers = {"traceparent": f"00-{TRACE}-{SPAN}-{flags}", "user-agent": "tests"}
         return await client.request(method, path, headers=headers)
 
@@ -235,7 +235,7 @@ async def test_a_setting_shows_the_methods_of_the_domain(serving, settings, coll
     chosen = TracesSettings(endpoint=collector.endpoint, functions=functions)
     async with serving(settings.model_copy(update={"traces": chosen}), build) as ports:
         url = f"http://127.0.0.1:{ports.http}/v1/orders"
-        async with httpx.AsyncClient() as client:
+        async with httpx2.AsyncClient() as client:
             answer = await client.post(url, json={"sku": "green-tea", "quantity": 2})
         assert answer.status_code == 201
         spans = await asyncio.to_thread(collector.wait_for_count, 2)

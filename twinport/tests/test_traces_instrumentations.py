@@ -108,7 +108,10 @@ def test_the_usual_variable_leaves_libraries_out(site: Site, names: str):
     assert spans_of_a_cup(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=names) == []
 
 
-@pytest.mark.parametrize("name", ["fastapi", "httpx", "logging", "grpc_aio_client", "grpc_server"])
+OURS = ["fastapi", "httpx", "httpx2", "logging", "grpc_aio_client", "grpc_server"]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_what_is_done_already_is_not_done_again(site: Site, name: str):
     site.instruments("tea>=1", **{name: "TeaInstrumentor"})
     assert spans_of_a_cup() == []

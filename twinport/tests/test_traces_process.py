@@ -4,7 +4,7 @@ import socket
 from datetime import datetime
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from sample.orders.domain import Orders
@@ -22,7 +22,7 @@ def when(line: dict[str, Any]) -> datetime:
 async def served(service: Service, path: str = "/v1/orders", status: int = 200) -> Ports:
     """Wait for the service and ask it something."""
     ports = await service.ports()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http:
         assert (await http.get(path)).status_code == status
     return ports
 

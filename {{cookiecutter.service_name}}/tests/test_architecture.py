@@ -13,7 +13,7 @@ SOURCE = Path(package.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "_pb2" not in path.stem)
 PARTS = [path for path in MODULES if path.parent.parent == SOURCE]  # of a feature, each its folder
 
-WEB = {"fastapi", "starlette", "hypercorn", "uvicorn", "granian", "httpx", "h2", "twinport.rest"}
+WEB = {"fastapi", "starlette", "hypercorn", "uvicorn", "granian", "httpx2", "h2", "twinport.rest"}
 RPC = {"grpc", "grpc_status", "google"}
 WHOLE = {"twinport.Service", "twinport.Settings", "twinport.main"}  # the service, not a feature
 LAYERS = {  # what it may import of its own feature; what it may not import at all

@@ -3,7 +3,7 @@
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
@@ -16,7 +16,7 @@ class ByRest:
     """Operations by the names that they have in the table, over REST."""
 
     def __init__(self, ports: Ports) -> None:
-        self._http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=20)
+        self._http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=20)
 
     async def call(self, operation: str, *tokens: str) -> str:
         """Return the code of the answer."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
@@ -83,15 +83,15 @@ class Client:
         credentials = grpc.ssl_channel_credentials(self.ca, key, chain)
         return grpc.aio.secure_channel(f"127.0.0.1:{self.ports.grpc}", credentials)
 
-    def http(self, *, http2: bool) -> httpx.AsyncClient:
+    def http(self, *, http2: bool) -> httpx2.AsyncClient:
         url = f"https://127.0.0.1:{self.ports.http}"
-        return httpx.AsyncClient(verify=self.context, http2=http2, base_url=url, timeout=TIMEOUT_S)
+        return httpx2.AsyncClient(verify=self.context, http2=http2, base_url=url, timeout=TIMEOUT_S)
 
     async def _by_rest(self, *, http2: bool) -> str:
         async with self.http(http2=http2) as http:
             try:
                 answer = await http.get("/v1/orders")
-            except (httpx.TransportError, ssl.SSLError):
+            except (httpx2.TransportError, ssl.SSLError):
                 return "no connection"
         assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
         return "OK" if answer.is_success else str(answer.json()["code"])

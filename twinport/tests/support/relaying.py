@@ -23,22 +23,22 @@ async def build(service: Service, settings: Settings) -> None:
     async def end() -> str:
         return "end"
 
-    @service.rest.get("/relay/bare")
-    async def relay_bare(request: Request, grpc: int) -> None:
-        httpx = import_module("httpx")  # as late as may be
-        url = f"{request.base_url}end?token=opensesame"
-        async with httpx.AsyncClient() as client:
-            await client.get(url)
-        await asyncio.to_thread(httpx.get, url)
-        await check(insecure_channel(f"127.0.0.1:{grpc}"))
-
     @service.rest.get("/relay/ours")
     async def relay_ours(request: Request, grpc: int) -> None:
         outgoing = Outgoing("itself", ClientSettings(url=str(request.base_url)), ())
-        async with import_module(HTTP).open_http(outgoing) as client:
+        async with import_module(HTTP).HttpClient(outgoing) as client:
             await client.get("/end", params={"token": "opensesame"})
             await client.get("/end")
         await check(connect(ClientSettings(target=f"127.0.0.1:{grpc}"), "itself"))
+
+    @service.rest.get("/relay/{library}")
+    async def relay_bare(library: str, request: Request, grpc: int) -> None:
+        bare = import_module(library)  # as late as may be
+        url = f"{request.base_url}end?token=opensesame"
+        async with bare.AsyncClient() as client:
+            await client.get(url)
+        await asyncio.to_thread(bare.get, url)
+        await check(insecure_channel(f"127.0.0.1:{grpc}"))
 
 
 async def check(opened: Channel) -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from twinport.testing import LocalService, rest_events
 
@@ -24,7 +24,7 @@ WRONG_BODIES = [  # what is sent, the field that is named
 ]
 
 
-def wrong_fields(answer: httpx.Response) -> list[str]:
+def wrong_fields(answer: httpx2.Response) -> list[str]:
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_ARGUMENT")
     return [wrong["field"] for wrong in answer.json()["errors"]]
 

@@ -10,7 +10,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
+import httpx2
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from loguru import logger
@@ -68,7 +68,7 @@ class KeyUrl:
     async def opened(self) -> AsyncIterator[None]:
         """Be ready to fetch; whether the issuer is there, the first load tells."""
         none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-        async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S, cookies=none) as self._http:
+        async with httpx2.AsyncClient(timeout=FETCH_TIMEOUT_S, cookies=none) as self._http:
             yield
 
     async def __call__(self) -> Sequence[Key]:
@@ -76,13 +76,13 @@ class KeyUrl:
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 return parsed(await self._fetched(), self._algorithms)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             raise OSError(type(error).__name__) from error
 
     async def _fetched(self) -> bytes:
         content = bytearray()
         async with self._http.stream("GET", self._url) as answer:
-            if answer.status_code != httpx.codes.OK:
+            if answer.status_code != httpx2.codes.OK:
                 raise OSError(f"status {answer.status_code}")
             async for part in answer.aiter_bytes():
                 content += _within_bounds(part, len(content))

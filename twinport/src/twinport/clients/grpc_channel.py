@@ -1,4 +1,4 @@
-"""A gRPC channel as the settings want it; over TLS it follows its certificate files.
+"""A gRPC channel with the options of its settings; over TLS it follows its certificate files.
 
 The names of its options are those of grpc/impl/channel_arg_names.h and service_config.proto.
 """
@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, Self, TypeGuard
 
 import grpc
@@ -22,65 +21,70 @@ from grpc.aio import Channel, ClientInterceptor
 from ..errors import StartupError
 from ..tls import Followed
 from ..tls.files import files_of, ssl_context, unusable
+from .outgoing_call import Outgoing
 from .settings import ClientRetries, ClientSettings, ClientTls
 
-LOOK_AGAIN_S = 1.0  # clients look at their files once in that time, at most
-
-
-def followed_credentials(name: str, tls: ClientTls) -> Followed[grpc.ChannelCredentials]:
-    """Return what `[clients.name.tls]` amounts to, today and later; raises StartupError."""
-    return Followed(section(name), files_of(tls), partial(credentials, name, tls))
-
-
-def credentials(name: str, tls: ClientTls) -> grpc.ChannelCredentials:
-    """Return what it amounts to now; raises StartupError."""
-    ssl_context(section(name), tls)
-    try:
-        ca, certificate, key = (_content(path) for path in files_of(tls))
-    except OSError as error:  # changed since
-        raise unusable(section(name), tls, error) from error
-    return grpc.ssl_channel_credentials(ca, key, certificate)
-
-
-def section(name: str) -> str:
-    """Return where the settings say so."""
-    return f"clients.{name}.tls"
-
-
-def _content(path: Path | None) -> bytes | None:
-    return None if path is None else path.read_bytes()
-
-
+FIRST_RECONNECT_MS, LONGEST_RECONNECT_MS = 100, 5_000  # so that who comes back is soon found
+CONNECT_MS, RESOLVE_MS = 5_000, 5_000
 OLD_S = 3600.0  # for the calls under way on the old channel, as servers give them by default
+COMPRESSION = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
 
-Open = Callable[[grpc.ChannelCredentials], Channel]
+
+def open_channel(outgoing: Outgoing, interceptors: Sequence[ClientInterceptor]) -> Channel:
+    """Return a channel that connects when it is first used; raises StartupError."""
+    settings, target = outgoing.settings, outgoing.settings.target
+    if not target:
+        name = f"clients.{outgoing.name}.target"
+        raise StartupError(f"{name}: not set, and needed to call it over gRPC")
+    chosen = options(settings)
+    if settings.tls is None:
+        return grpc.aio.insecure_channel(target, chosen, interceptors=interceptors)
+    read = partial(_credentials, outgoing.tls_section, settings.tls)
+    files = Followed(outgoing.tls_section, files_of(settings.tls), read)
+    secure = partial(grpc.aio.secure_channel, target, options=chosen, interceptors=interceptors)
+    return SecureChannel(files, secure)
+
+
+def open_blocking_channel(outgoing: Outgoing) -> grpc.Channel:
+    """Return a channel for code that is not asynchronous; raises StartupError."""
+    settings = outgoing.settings
+    if settings.tls is None:
+        return grpc.insecure_channel(settings.target, options(settings))
+    credentials = _credentials(outgoing.tls_section, settings.tls)
+    return grpc.secure_channel(settings.target, credentials, options(settings))
+
+
+def _credentials(section: str, tls: ClientTls) -> grpc.ChannelCredentials:
+    """Return what the files of `section` amount to now; raises StartupError."""
+    ssl_context(section, tls)  # grpc takes any file, and fails when it connects
+    try:
+        ca, certificate, key = (path.read_bytes() if path else None for path in files_of(tls))
+    except OSError as error:  # changed since
+        raise unusable(section, tls, error) from error
+    return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
 class SecureChannel(Channel):
     """Each call goes over the newest certificate; those under way end on the one they had."""
 
-    def __init__(self, files: Followed[grpc.ChannelCredentials], open_: Open) -> None:
+    def __init__(
+        self,
+        files: Followed[grpc.ChannelCredentials],
+        open_: Callable[[grpc.ChannelCredentials], Channel],
+    ) -> None:
         self._files, self._open = files, open_
         self._newest = open_(files.content)
-        self._loop = asyncio.get_running_loop()
-        self._look_at = self._loop.time() + LOOK_AGAIN_S
         self._old: set[asyncio.Task[None]] = set()
 
     @property
     def newest(self) -> Channel:
         """The channel for what comes; the files are looked at once a second at most."""
-        now = self._loop.time()
-        if now >= self._look_at:
-            self._look_at = now + LOOK_AGAIN_S
-            if self._files.renew():
-                self._replace()
+        if self._files.renew_if_due():
+            ending = asyncio.get_running_loop().create_task(_closed_later(self._newest))
+            self._old.add(ending)
+            ending.add_done_callback(self._old.discard)
+            self._newest = self._open(self._files.content)
         return self._newest
-
-    def _replace(self) -> None:
-        ending = self._loop.create_task(_closed_later(self._newest))
-        self._old.add(ending)
-        ending.add_done_callback(self._old.discard)
-        self._newest = self._open(self._files.content)
 
     async def close(self, grace: float | None = None) -> None:
         """Close it, after `grace` seconds for the calls of the newest certificate."""
@@ -96,49 +100,39 @@ class SecureChannel(Channel):
         await self.close()
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """Return the state of the newest channel."""
         return self.newest.get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Return when the newest channel is in another state."""
         await self.newest.wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        """Return when the newest channel is connected."""
         await self.newest.channel_ready()
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what calls a method."""
-        return _Method(self, "unary_unary", args, kwargs)
+        return _MultiCallable(self, lambda channel: channel.unary_unary(*args, **kwargs))
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what calls a method."""
-        return _Method(self, "unary_stream", args, kwargs)
+        return _MultiCallable(self, lambda channel: channel.unary_stream(*args, **kwargs))
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what calls a method."""
-        return _Method(self, "stream_unary", args, kwargs)
+        return _MultiCallable(self, lambda channel: channel.stream_unary(*args, **kwargs))
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what calls a method."""
-        return _Method(self, "stream_stream", args, kwargs)
+        return _MultiCallable(self, lambda channel: channel.stream_stream(*args, **kwargs))
 
 
-class _Method:
+class _MultiCallable:
     """A method of whichever channel is the newest when it is called."""
 
-    def __init__(
-        self, channel: SecureChannel, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        self._channel, self._kind, self._args, self._kwargs = channel, kind, args, kwargs
-        self._of: Channel | None = None
+    def __init__(self, secure: SecureChannel, method_of: Callable[[Channel], Any]) -> None:
+        self._secure, self._method_of = secure, method_of
+        self._channel: Channel | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        newest = self._channel.newest
-        if newest is not self._of:
-            self._of = newest
-            self._call = getattr(newest, self._kind)(*self._args, **self._kwargs)
-        return self._call(*args, **kwargs)
+        newest = self._secure.newest
+        if newest is not self._channel:
+            self._channel, self._method = newest, self._method_of(newest)
+        return self._method(*args, **kwargs)
 
 
 async def _closed_later(channel: Channel) -> None:
@@ -148,55 +142,28 @@ async def _closed_later(channel: Channel) -> None:
     await channel.close()
 
 
-FIRST_RECONNECT_MS, LONGEST_RECONNECT_MS = 100, 5_000  # so that who comes back is soon found
-ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
-CONNECT_MS, RESOLVE_MS = 5_000, 5_000
-
-
-def open_channel(
-    name: str, settings: ClientSettings, interceptors: Sequence[ClientInterceptor]
-) -> grpc.aio.Channel:
-    """Return a channel that connects when it is first used; raises StartupError."""
-    if not settings.target:
-        raise StartupError(f"clients.{name}.target: not set, and needed to call it over gRPC")
-    chosen, target = options(settings), settings.target
-    if settings.tls is None:
-        return grpc.aio.insecure_channel(target, chosen, interceptors=interceptors)
-    files = followed_credentials(name, settings.tls)
-    secure = partial(grpc.aio.secure_channel, target, options=chosen, interceptors=interceptors)
-    return SecureChannel(files, secure)
-
-
-def open_blocking_channel(name: str, settings: ClientSettings) -> grpc.Channel:
-    """Return the same for code that is not asynchronous; raises StartupError."""
-    if settings.tls is None:
-        return grpc.insecure_channel(settings.target, options(settings))
-    return grpc.secure_channel(settings.target, credentials(name, settings.tls), options(settings))
-
-
 def options(settings: ClientSettings) -> list[tuple[str, Any]]:
     """Return the arguments of a channel; times are in milliseconds, sizes in bytes."""
     keepalive = settings.keepalive
-    name = settings.tls.server_name if settings.tls else ""
-    chosen: list[tuple[str, Any]] = [
-        ("grpc.service_config", json.dumps(service_config(settings))),
-        ("grpc.max_receive_message_length", settings.message_size),
-        ("grpc.keepalive_time_ms", _ms(keepalive.time)),
-        ("grpc.keepalive_timeout_ms", _ms(keepalive.timeout)),
-        ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
-        ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
-        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
-        ("grpc.dns_min_time_between_resolutions_ms", RESOLVE_MS),
-    ]
-    extra: dict[str, Any] = {
-        "grpc.ssl_target_name_override": name,
-        "grpc.default_compression_algorithm": ALGORITHMS.get(settings.compression),
+    chosen: dict[str, Any] = {
+        "grpc.service_config": json.dumps(_service_config(settings)),
+        "grpc.max_receive_message_length": settings.message_size,
+        "grpc.keepalive_time_ms": _ms(keepalive.time),
+        "grpc.keepalive_timeout_ms": _ms(keepalive.timeout),
+        "grpc.http2.max_pings_without_data": 0,
+        "grpc.initial_reconnect_backoff_ms": FIRST_RECONNECT_MS,
+        "grpc.max_reconnect_backoff_ms": LONGEST_RECONNECT_MS,
+        "grpc.min_reconnect_backoff_ms": CONNECT_MS,
+        "grpc.dns_min_time_between_resolutions_ms": RESOLVE_MS,
     }
-    return [*chosen, *((option, value) for option, value in extra.items() if value)]
+    if settings.tls is not None and settings.tls.server_name:
+        chosen["grpc.ssl_target_name_override"] = settings.tls.server_name
+    if settings.compression in COMPRESSION:
+        chosen["grpc.default_compression_algorithm"] = COMPRESSION[settings.compression]
+    return list(chosen.items())
 
 
-def service_config(settings: ClientSettings) -> dict[str, Any]:
+def _service_config(settings: ClientSettings) -> dict[str, Any]:
     """Say which calls are tried again, and that all addresses take turns (gRFC A6, A17)."""
     waits = {"waitForReady": settings.wait_for_ready}
     config: dict[str, Any] = {
@@ -205,7 +172,7 @@ def service_config(settings: ClientSettings) -> dict[str, Any]:
     }
     if settings.health_check:
         config["healthCheckConfig"] = {"serviceName": ""}
-    names = [_name(method) for method in sorted({*repeatable(), *settings.retries.methods})]
+    names = [_name(method) for method in sorted({*_repeatable(), *settings.retries.methods})]
     if names and settings.retries.attempts > 1:
         policy = {"name": names, "retryPolicy": _retry_policy(settings.retries), **waits}
         config["methodConfig"].append(policy)
@@ -213,7 +180,7 @@ def service_config(settings: ClientSettings) -> dict[str, Any]:
     return config
 
 
-def repeatable() -> Iterator[str]:
+def _repeatable() -> Iterator[str]:
     """Yield each method, of the generated code imported so far, that is safe to repeat."""
     modules = [module for name, module in sys.modules.items() if name.endswith("_pb2")]
     files = filter(_is_file, [getattr(module, "DESCRIPTOR", None) for module in modules])

@@ -1,23 +1,28 @@
-"""One call to another service, on either transport: when it begins, when it ends, its log line."""
+"""Outgoing calls to other services, on either transport: deadline, headers, observers, log line."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from loguru import logger
 from pydantic import SecretStr
 
 from ..calls.call import Transport, current
-from ..errors import DeadlineExceededError, ServiceError, row_of
+from ..errors import DeadlineExceededError, ServiceError, UnavailableError, row_of
 from .settings import ClientSettings
+
+REQUEST_ID = "x-request-id"
+NEUTRAL = {  # for what a library says by itself, which names hosts and addresses
+    UnavailableError: "{} is not available",
+    DeadlineExceededError: "{} did not answer in time",
+}
 
 
 @dataclass(slots=True, eq=False)
 class ClientCall:
-    """Filled in while the call runs; `duration_ns` is known when it has ended.
+    """A call to another service, filled in while it runs; `duration_ns` is known at its end.
 
     `client` is the name in the settings, `method` is HTTP's or gRPC's `package.Service/Method`,
     `code` is from google/rpc/code.proto for both transports, `status` is HTTP's, 0 for gRPC or
@@ -49,18 +54,11 @@ class ClientCall:
 ClientObserver = Callable[[ClientCall], None]
 
 
-def tell(observers: Sequence[ClientObserver], call: ClientCall) -> None:
-    """Tell everybody that `call` has ended."""
-    call.duration_ns = time.perf_counter_ns() - call.started_ns
-    for observe in observers:
-        observe(call)
-
-
-REQUEST_ID = "x-request-id"
-
-
 class Outgoing:
-    """Bounds and observes the calls of one client; `name` is its section of the settings."""
+    """The edge of the calls of one client: bounds and observes them.
+
+    `name` is its section of the settings.
+    """
 
     def __init__(
         self, name: str, settings: ClientSettings, observers: Sequence[ClientObserver]
@@ -68,36 +66,36 @@ class Outgoing:
         self.name, self.settings = name, settings
         self._observers = observers
 
+    @property
+    def tls_section(self) -> str:
+        """Where the settings speak of its TLS."""
+        return f"clients.{self.name}.tls"
+
     def open(
-        self,
-        transport: Transport,
-        method: str,
-        wished_s: float | None,
-        *,
-        is_stream: bool = False,
+        self, transport: Transport, method: str, wish_s: float | None, *, is_stream: bool = False
     ) -> ClientCall:
         """Return a call with its time limit; raises DeadlineExceededError if none is left.
 
-        `wished_s` is how long the code that calls would wait; None leaves it to the settings.
+        `wish_s` is how long the code that calls would wait; None leaves it to the settings.
         """
-        settings = self.settings
-        longest = settings.stream_deadline if is_stream else settings.deadline
-        timeout_s = _within_incoming(_seconds(longest) if wished_s is None else wished_s)
-        call = ClientCall(self.name, transport, method, timeout_s, is_stream)
-        if timeout_s <= 0:
+        if wish_s is None:
+            limit = self.settings.stream_deadline if is_stream else self.settings.deadline
+            wish_s = limit.total_seconds()
+        call = ClientCall(self.name, transport, method, _within_incoming(wish_s), is_stream)
+        if call.timeout_s <= 0:
             call.code = DeadlineExceededError.code
-            tell(self._observers, call)
+            self._end(call)
             raise DeadlineExceededError(f"no time is left to call {self.name}")
         return call
 
     def headers(self) -> dict[str, str]:
-        """Return what the other service is told of the incoming call."""
+        """Return the headers that come from the incoming call: its request id, and its token."""
         call = current.get()
         token: SecretStr | None = getattr(call and call.principal, "token", None)
-        told = {REQUEST_ID: call.request_id} if call and call.request_id else {}
+        headers = {REQUEST_ID: call.request_id} if call and call.request_id else {}
         if token is not None and self.settings.forward_token:
-            told["authorization"] = f"Bearer {token.get_secret_value()}"
-        return told
+            headers["authorization"] = f"Bearer {token.get_secret_value()}"
+        return headers
 
     @contextmanager
     def observed(self, call: ClientCall) -> Iterator[None]:
@@ -106,7 +104,12 @@ class Outgoing:
             with noted(call):
                 yield
         finally:
-            tell(self._observers, call)
+            self._end(call)
+
+    def _end(self, call: ClientCall) -> None:
+        call.duration_ns = time.perf_counter_ns() - call.started_ns
+        for observe in self._observers:
+            observe(call)
 
 
 @contextmanager
@@ -120,6 +123,20 @@ def noted(call: ClientCall) -> Iterator[None]:
         raise
 
 
+def neutral(kind: type[ServiceError], client: str) -> ServiceError:
+    """Return an error whose text tells nothing of what is behind `client`."""
+    return kind(NEUTRAL.get(kind, "internal error").format(client))
+
+
+def log(call: ClientCall) -> None:
+    """Log a call that has ended; a ClientObserver."""
+    fields = {"event.duration": call.duration_ns, "rpc.method": call.method}
+    line = "called {} {}: {} after {:.1f} ms"
+    level = row_of(call.code).client_level
+    duration_ms = call.duration_ns / 1e6
+    logger.bind(**fields).log(level, line, call.client, call.method, call.code, duration_ms)
+
+
 def _within_incoming(seconds: float) -> float:
     call = current.get()
     if call is None or call.deadline is None:
@@ -131,19 +148,3 @@ def _code(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return "CANCELLED"
     return error.code if isinstance(error, ServiceError) else "UNKNOWN"
-
-
-def _seconds(duration: timedelta) -> float:
-    return duration.total_seconds()
-
-
-def log(call: ClientCall) -> None:
-    """Log a call that has ended; a ClientObserver."""
-    told = {"event.duration": call.duration_ns, "rpc.method": call.method}
-    line = "called {} {}: {} after {:.1f} ms"
-    level = row_of(call.code).client_level
-    logger.bind(**told).log(level, line, call.client, call.method, call.code, _ms(call))
-
-
-def _ms(call: ClientCall) -> float:
-    return call.duration_ns / 1e6

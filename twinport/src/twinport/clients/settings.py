@@ -1,4 +1,4 @@
-"""Settings of one service that this one calls."""
+"""Settings of a client: `[clients.NAME]`, another service that this one calls."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +12,9 @@ from ..settings import Duration, Section, Size, Url
 MOST_ATTEMPTS = 5  # grpc tries no more often, whatever it is told (gRFC A6)
 SHORTEST_KEEPALIVE = timedelta(seconds=10)  # servers send away who pings more often
 LARGEST = 2**31 - 1  # grpc's arguments have 32 bits
+LONGEST = timedelta(days=24)  # the same in milliseconds
 LARGEST_PORT = 65535
 EVERY_ADDRESS = "dns:///"  # gRPC's name of all addresses of a host
-LONGEST = timedelta(days=24)  # the same in milliseconds
 
 Positive = Annotated[Duration, Field(gt=timedelta(0))]
 Method = Annotated[str, StringConstraints(pattern=r"^[\w.]+/\w+$")]

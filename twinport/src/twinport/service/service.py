@@ -38,7 +38,7 @@ from .ports import Ports
 from .settings import Settings
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 Resource = TypeVar("Resource")
 
@@ -105,7 +105,7 @@ class Service:
         """Return the channel to the service of `[clients.name]`; raises StartupError."""
         return self._clients.channel(name)
 
-    def http_client(self, name: str) -> "httpx.AsyncClient":
+    def http_client(self, name: str) -> "httpx2.AsyncClient":
         """Return the HTTP client for the service of `[clients.name]`; raises StartupError."""
         return self._clients.http(name)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
 from typing import Any, NamedTuple
 
 import grpc
-import httpx
+import httpx2
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest
 from grpc_status import rpc_status
@@ -41,7 +41,7 @@ class Event(NamedTuple):
     data: Any
 
 
-def rest_answer(response: httpx.Response) -> Any:
+def rest_answer(response: httpx2.Response) -> Any:
     """Return the body of a response that was read; raises RefusedError."""
     body: Any = response.json() if response.content else None
     if response.is_error:
@@ -51,16 +51,16 @@ def rest_answer(response: httpx.Response) -> Any:
     return body
 
 
-async def rest_events(response: httpx.Response) -> AsyncIterator[Event]:
+async def rest_events(response: httpx2.Response) -> AsyncIterator[Event]:
     """Yield each server-sent event of a response as it comes; raises RefusedError."""
     if response.is_error:
         await response.aread()
         rest_answer(response)
-    async for event in _events(response.aiter_lines()):
-        data = json.loads(event.get("data", "null"))
-        if event.get("event") == "problem":
+    async for event in httpx2.EventSource(response, max_event_size=None):
+        data = json.loads(event.data or "null")
+        if event.event == "problem":
             raise RefusedError(_problem(data))
-        yield Event(event.get("id", ""), data)
+        yield Event(event.id, data)
 
 
 async def rest_exchange(port: int, path: str, items: AsyncIterable[Any]) -> AsyncIterator[Any]:
@@ -93,17 +93,6 @@ async def _send_each(duplex: Duplex, items: AsyncIterable[Any]) -> None:
     async for item in items:
         duplex.send(json.dumps(item).encode() + b"\n")
     duplex.send(b"", end=True)
-
-
-async def _events(lines: AsyncIterable[str]) -> AsyncIterator[dict[str, str]]:
-    event: dict[str, str] = {}
-    async for line in lines:
-        name, _, value = line.partition(": ")
-        if name:
-            event[name] = value
-        elif event:
-            yield event
-            event = {}
 
 
 def _line(content: Any, status: int) -> Any:

@@ -1,4 +1,4 @@
-"""One HTTP/2 request whose body and answer overlap; httpx sends a whole body before it reads."""
+"""One HTTP/2 request whose body and answer overlap; httpx2 sends a whole body before it reads."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import grpc
-import httpx
+import httpx2
 import orjson
 from loguru import logger
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -72,7 +73,7 @@ class LocalService:
     """
 
     ports: Ports
-    rest: httpx.AsyncClient
+    rest: httpx2.AsyncClient
     rpc: grpc.aio.Channel
 
     def __init__(self) -> None:
@@ -125,8 +126,9 @@ class LocalService:
 
     async def _open_clients(self, clients: AsyncExitStack) -> None:
         http, grpc_port, _ = self.ports
-        rest = httpx.AsyncClient(  # it trusts nobody, as it meets no certificate
-            base_url=f"http://127.0.0.1:{http}", verify=False, trust_env=False, timeout=PATIENCE_S
+        nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # is trusted: it meets no certificate
+        rest = httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{http}", verify=nobody, trust_env=False, timeout=PATIENCE_S
         )
         self.rest = await clients.enter_async_context(rest)
         self.rpc = grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}")

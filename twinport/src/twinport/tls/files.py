@@ -1,6 +1,7 @@
 """TLS files: certificates and keys that are reloaded when they change, in both directions."""
 
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -16,6 +17,7 @@ Stamp = tuple[int, int, int]  # when it changed, its size, and which file it is
 Content = TypeVar("Content")
 
 GONE: Stamp = (0, 0, 0)
+LOOK_AGAIN_S = 1.0
 
 
 class TlsSettings(Section):
@@ -60,6 +62,7 @@ class Followed(Generic[Content]):
         self._paths = [path for path in paths if path is not None]
         self._stamps = self._seen()
         self.content = read()
+        self._due_at = time.monotonic() + LOOK_AGAIN_S
 
     def renew(self) -> bool:
         """Return whether they have changed, and are as good as the old ones; blocks shortly.
@@ -78,6 +81,14 @@ class Followed(Generic[Content]):
             return False
         logger.info("{}: took the new certificate", self._section)
         return True
+
+    def renew_if_due(self) -> bool:
+        """Do so once in a second at most, as before each call of a client."""
+        now = time.monotonic()
+        if now < self._due_at:
+            return False
+        self._due_at = now + LOOK_AGAIN_S
+        return self.renew()
 
     def _seen(self) -> list[Stamp]:
         return [_stamp(path) for path in self._paths]

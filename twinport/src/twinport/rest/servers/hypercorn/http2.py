@@ -60,7 +60,7 @@ class HardenedH2(H2Protocol):
     def retire(self) -> bool:
         """Refuse further requests; return whether some are under way.
 
-        GOAWAY waits for their end: a client built on the h2 library, as httpx is, would drop them.
+        GOAWAY waits for their end: a client built on the h2 library, as httpx2 is, would drop them.
         """
         self._retired = True
         if not self.streams:
