@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 
 import twinport
 from sample.app import build
@@ -63,7 +63,7 @@ async def path_of(service: LocalService, call: Callable[[], object]) -> CallPath
 async def call_paths() -> Mapping[str, CallPath]:
     """Return the path of one call over REST, and of the same over gRPC."""
     async with serving(free(Settings, QUIET), build) as service:
-        rest = httpx.Client(
+        rest = httpx2.Client(
             base_url=f"http://127.0.0.1:{service.ports.http}", http1=False, http2=True
         )
         channel = grpc.insecure_channel(f"127.0.0.1:{service.ports.grpc}")

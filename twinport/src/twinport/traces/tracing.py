@@ -67,7 +67,9 @@ def resource_of(identity: Identity) -> Resource:
 class Tracing:
     """The parts that trace one service; `propagator` decides about each call when it begins."""
 
-    def __init__(self, settings: TracesSettings, resource: Resource, queue: SpanQueue | None) -> None:
+    def __init__(
+        self, settings: TracesSettings, resource: Resource, queue: SpanQueue | None
+    ) -> None:
         self._queue, self._spans = queue, EndedSpans(*filter(None, [queue]))
         self.sampler = CallSampler(settings.sample_ratio)
         self.propagator = Propagator(settings.propagators, self.sampler)
