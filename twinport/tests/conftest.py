@@ -15,7 +15,7 @@ import uvloop
 from sample.app import build
 from sample.settings import Settings
 from twinport import testing
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.service.ports import Ports
 from twinport.tls.authority import Authority
 

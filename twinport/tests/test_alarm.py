@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from twinport.calls.limits import EARLY_S, STEP_S, Alarm
+from twinport.calls import EARLY_S, STEP_S, Alarm
 
 LATE_S = 1.0  # what a busy machine may add
 

@@ -15,7 +15,7 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.clients.clients import bounded_channel
 from twinport.clients.http_client import HttpClient
 from twinport.clients.outgoing_call import ClientCall, Outgoing

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
-from twinport.calls.call import Call, current
+from twinport.calls import Call, current
 from twinport.clients.clients import connect
 from twinport.clients.grpc_interceptors import client_interceptors
 from twinport.clients.settings import ClientSettings

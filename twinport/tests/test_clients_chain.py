@@ -19,7 +19,7 @@ from sample.orders.v1.orders_pb2_grpc import (
 from sample.settings import Settings
 from twinport import Service
 from twinport.auth.permissions import Principal
-from twinport.calls.call import Call, current
+from twinport.calls import Call, current
 from twinport.clients.clients import connect
 from twinport.clients.http_client import HttpClient
 from twinport.clients.outgoing_call import Outgoing

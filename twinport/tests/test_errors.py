@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.clients.outgoing_call import ClientCall, log
 from twinport.errors import CODES, ERRORS, InternalError, OverloadedError, ServiceError
 from twinport.logs import LogsSettings, logging_to

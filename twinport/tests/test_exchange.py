@@ -6,8 +6,7 @@ import weakref
 
 from starlette.types import Send
 
-from twinport.calls.call import Call
-from twinport.calls.edge import Edge
+from twinport.calls import Call, Edge
 from twinport.rest.exchange import Exchange
 from twinport.rest.settings import HttpLimits
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from twinport.calls.call import Call, current
+from twinport.calls import Call, current
 from twinport.logs import Logs, LogsSettings, logging_to
 from twinport.settings import Identity
 

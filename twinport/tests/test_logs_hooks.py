@@ -11,7 +11,7 @@ import pytest
 from loguru import logger
 from pydantic import ValidationError
 
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.errors import StartupError
 from twinport.logs import Logs, LogsSettings, chat, logging_to
 from twinport.settings import Identity

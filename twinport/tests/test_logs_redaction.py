@@ -7,7 +7,7 @@ import pytest
 from loguru import logger
 from pydantic import ValidationError
 
-from twinport.calls.call import Call, current
+from twinport.calls import Call, current
 from twinport.logs import LogsSettings, logging_to
 from twinport.settings import Identity
 

@@ -17,7 +17,7 @@ from loguru import logger
 import twinport
 from twinport import rest
 from twinport.auth import Principal
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.clients.outgoing_call import ClientCall, log
 from twinport.logs import LogsSettings, logging_to
 from twinport.settings import Identity

@@ -20,7 +20,7 @@ from sample.orders.domain import Orders
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from twinport import Settings, cli
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.errors import FieldViolation, InvalidArgumentError, NotFoundError, StartupError
 from twinport.faults import details, problem
 from twinport.logs import Logs, LogsSettings, logging_to

@@ -29,7 +29,7 @@ from starlette.exceptions import HTTPException
 from sample.app import build
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.call import Call, current
+from twinport.calls import Call, current
 from twinport.errors import MOST_VIOLATIONS, FieldViolation, InvalidArgumentError, NotFoundError
 from twinport.validation import LARGE_BYTES, MOST_OF_A_NAME, checked, validator
 

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from sample.app import build
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.limits import CallSettings
+from twinport.calls import CallSettings
 from twinport.errors import FailedPreconditionError, StartupError
 from twinport.rest.exchange import WATCH_AFTER_S
 from twinport.rest.settings import HttpLimits

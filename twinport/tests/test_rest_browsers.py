@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.limits import CallSettings
+from twinport.calls import CallSettings
 from twinport.rest.settings import HttpCors, HttpGzip
 
 SHOP = "https://shop.example.com"

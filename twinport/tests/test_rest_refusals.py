@@ -12,7 +12,7 @@ from sample.app import build
 from sample.settings import Settings
 from twinport import Service
 from twinport.auth import PUBLIC, AuthSettings
-from twinport.calls.limits import CallSettings
+from twinport.calls import CallSettings
 from twinport.lifecycle.settings import LifecycleSettings
 from twinport.rest.settings import HttpLimits
 

@@ -27,7 +27,7 @@ from sample.orders.v1.orders_pb2_grpc import (
 )
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.limits import CallSettings
+from twinport.calls import CallSettings
 from twinport.clients.clients import connect
 from twinport.clients.grpc_channel import options as channel_options
 from twinport.clients.settings import ClientKeepalive, ClientSettings, ClientTls

@@ -8,7 +8,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from twinport.calls.call import Call, current
+from twinport.calls import Call, current
 from twinport.settings import Identity
 from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings, Tracing, span, tracing

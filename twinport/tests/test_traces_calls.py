@@ -21,7 +21,7 @@ from sample.orders.v1.orders_pb2_grpc import (
 )
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls.limits import CallSettings
+from twinport.calls import CallSettings
 from twinport.service.ports import Ports
 from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings

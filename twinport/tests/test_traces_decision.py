@@ -1,6 +1,6 @@
 import pytest
 
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.settings import Identity
 from twinport.traces import TracesSettings, tracing
 

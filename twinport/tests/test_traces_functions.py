@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from twinport.calls.call import current
+from twinport.calls import current
 from twinport.errors import NotFoundError, StartupError
 from twinport.settings import Identity
 from twinport.traces import TracesSettings, Tracing, profiled, span, traced, tracing

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from .calls.call import Call, current
+from .calls import Call, current
 from .errors import (
     MEDIA_TYPE,
     RETRY_AFTER_S,

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator, core_schema
 
-from .calls.call import current
+from .calls import current
 from .errors import MOST_VIOLATIONS, FieldViolation, InvalidArgumentError
 
 T = TypeVar("T")

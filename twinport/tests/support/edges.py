@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from twinport.calls.call import Call, Transport
-from twinport.calls.edge import Edge
-from twinport.calls.limits import Alarm, CallSettings, Gate
+from twinport.calls import Alarm, Call, CallSettings, Edge, Gate, Transport
 from twinport.traces import Tracing
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 import twinport
-from twinport.calls.call import Call
+from twinport.calls import Call
 from twinport.clients.outgoing_call import ClientCall
 from twinport.metrics.metrics import Metrics, Readings
 from twinport.metrics.settings import MetricsSettings

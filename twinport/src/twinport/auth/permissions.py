@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from ..calls.call import Call, current
+from ..calls import Call, current
 from ..errors import PermissionDeniedError, StartupError
 
 

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..calls.call import current
+from ..calls import current
 from ..faults import problems
 from ..rest.api import Api
 from ..rest.servers.connections import CLIENT_CERTIFICATE

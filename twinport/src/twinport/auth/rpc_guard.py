@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import grpc
 
-from ..calls.call import Call
+from ..calls import Call
 from ..errors import ServiceError
 from ..rpc.server_call import Context
 from .permissions import Credentials, Guard, Needs, PermissionTable, needs

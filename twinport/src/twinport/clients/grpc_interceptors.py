@@ -25,7 +25,7 @@ from opentelemetry.propagate import inject
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from wrapt import register_post_import_hook
 
-from ..calls.call import current
+from ..calls import current
 from ..errors import (
     ERRORS,
     FieldViolation,

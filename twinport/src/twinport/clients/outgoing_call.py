@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from loguru import logger
 from pydantic import SecretStr
 
-from ..calls.call import Transport, current
+from ..calls import Transport, current
 from ..errors import DeadlineExceededError, ServiceError, UnavailableError, row_of
 from .settings import ClientSettings
 

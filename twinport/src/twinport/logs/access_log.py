@@ -7,11 +7,10 @@ Only what somebody else has chosen has to be quoted by an encoder.
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..calls.call import Call
+from ..calls import Call
 from ..errors import outcome_of, row_of
 from ..redact import Redactor
-from .formats import quoted, stamp
-from .records import NUMBERS, Line
+from .formats import NUMBERS, Line, quoted, stamp
 
 LOGGER = "access"
 MOST_KEPT = 1024  # of what is remembered

@@ -24,7 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FatalError, SettingsError
-from .records import Line, now, origin
+from .formats import Line, now, origin
 from .settings import Level
 
 if TYPE_CHECKING:

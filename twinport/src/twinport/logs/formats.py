@@ -1,21 +1,93 @@
-"""Formats of a line: JSON by the Elastic Common Schema, and aligned text for people."""
+"""Lines of the log, and their formats: JSON by the Elastic Common Schema, and aligned text."""
 
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from time import gmtime, strftime
+from time import gmtime, strftime, time
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from ..redact import written
 from ..settings import Identity
-from .records import Line
+from .settings import Level
+
+NUMBERS: Mapping[str, int] = {  # loguru's
+    "TRACE": 5,
+    "DEBUG": 10,
+    "INFO": 20,
+    "SUCCESS": 25,
+    "WARNING": 30,
+    "ERROR": 40,
+    "CRITICAL": 50,
+    "OFF": 1000,
+}
+ROOT = ""
 
 VERSION = "8.11.0"
 SECOND_NS = 10**9
 LABEL_KEY = str.maketrans({".": "_", "*": "_", "\\": "_"})
+
+RESET, DIM, BOLD, RED = "\033[0m", "\033[2m", "\033[1m", "\033[31m"
+GREEN, YELLOW, BLUE, MAGENTA, CYAN = ("\033[32m", "\033[33m", "\033[34m", "\033[35m", "\033[36m")
+COLOURS: Mapping[str, str] = {  # loguru's own
+    "TRACE": CYAN + BOLD,
+    "DEBUG": BLUE + BOLD,
+    "INFO": BOLD,
+    "SUCCESS": GREEN + BOLD,
+    "WARNING": YELLOW + BOLD,
+    "ERROR": RED + BOLD,
+    "CRITICAL": "\033[41m" + BOLD,
+}
+LOGGER_WIDTH = 24
+# Control characters in a message could repaint the terminal, a line's end in it forge a line.
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+FRAME = re.compile(r'^(\s*)File "(.+?)", line (\d+), in (.+)$', re.MULTILINE)
+RAISED = re.compile(
+    r"^([\s|+]*)([\w.]+(?:Error|Exception|Group|Exit|Interrupt|Warning)\b)", re.MULTILINE
+)
+
+
+def is_below(logger: str, ancestor: str) -> bool:
+    """Return whether `logger` is `ancestor` or one of those below it."""
+    return ancestor in {logger, ROOT} or logger.startswith(f"{ancestor}.")
+
+
+class Line:
+    """What one record says; `fields` have names of the Elastic Common Schema, `labels` our own.
+
+    `stack` is the traceback of `error`, in which the frames of `package` are the service's own.
+    `at` is in seconds since 1970. `common` is the end of the JSON, the same in every line of the
+    process. `json` is the line as JSON, made once if some sink asks for it.
+    """
+
+    fields: Mapping[str, Any] = MappingProxyType({})
+    labels: Mapping[str, Any] | None = None
+    error: BaseException | None = None
+    stack: str = ""
+    package: str = ""
+    common: bytes = b"}\n"
+    json: bytes | None = None
+
+    def __init__(self, at: float, level: str, level_no: int, logger: str, message: str) -> None:
+        self.at, self.level, self.level_no = at, level, level_no
+        self.logger, self.message = logger, message
+
+
+def now(level: Level, logger: str, message: str) -> Line:
+    """Return a line of this moment."""
+    return Line(time(), level, NUMBERS[level], logger, message)
+
+
+def origin(file: str, line: int, function: str | None) -> dict[str, Any]:
+    """Return the fields that say where in the code a line comes from."""
+    return {
+        "log.origin.file.name": file,
+        "log.origin.file.line": line,
+        "log.origin.function": function,
+    }
 
 
 def common(identity: Identity) -> bytes:
@@ -96,26 +168,6 @@ def _encodable(value: Any) -> Any:
 
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
-
-
-RESET, DIM, BOLD, RED = "\033[0m", "\033[2m", "\033[1m", "\033[31m"
-GREEN, YELLOW, BLUE, MAGENTA, CYAN = ("\033[32m", "\033[33m", "\033[34m", "\033[35m", "\033[36m")
-COLOURS: Mapping[str, str] = {  # loguru's own
-    "TRACE": CYAN + BOLD,
-    "DEBUG": BLUE + BOLD,
-    "INFO": BOLD,
-    "SUCCESS": GREEN + BOLD,
-    "WARNING": YELLOW + BOLD,
-    "ERROR": RED + BOLD,
-    "CRITICAL": "\033[41m" + BOLD,
-}
-LOGGER_WIDTH = 24
-# Control characters in a message could repaint the terminal, a line's end in it forge a line.
-CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
-FRAME = re.compile(r'^(\s*)File "(.+?)", line (\d+), in (.+)$', re.MULTILINE)
-RAISED = re.compile(
-    r"^([\s|+]*)([\w.]+(?:Error|Exception|Group|Exit|Interrupt|Warning)\b)", re.MULTILINE
-)
 
 
 def plain(line: Line) -> bytes:

@@ -1,4 +1,4 @@
-"""The log of the process: every line comes here once, and goes to every sink that wants it.
+"""The log of the process: levels by logger, and each line on its way to every sink.
 
 `logging_to` leads here what loguru, the standard library and gRPC's core say.
 """
@@ -9,22 +9,22 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from loguru import logger
 from opentelemetry import trace
 
-from ..calls.call import Call, current
+from ..calls import Call, current
 from ..redact import written
 from ..settings import Identity
 from . import access_log, formats
 from .bounded_queue import Losses, SinkThread
 from .capture import bridging, capturing_stderr, loop_handler
 from .file_sink import File
-from .records import Levels, Line, now, origin
+from .formats import NUMBERS, ROOT, Line, is_below, now, origin
 from .settings import (
     ConsoleSink,
     FileSink,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from loguru import Message, Record
 
 FLUSH_S = 3.0
+MOST_NAMES = 10_000  # a library may invent a logger for each connection
 OWN = "logs"  # the logger of what the sinks say of themselves
 
 
@@ -255,3 +256,85 @@ class LoguruHandler:
             backtrace=False,
             diagnose=False,  # never the values of variables: passwords are among them
         )
+
+
+class Levels:
+    """The least level of each logger: its own, or that of the nearest one above it."""
+
+    def __init__(self, level: Level, levels: Mapping[str, Level]) -> None:
+        self._configured: dict[str, Level] = {ROOT: level, **levels}
+        self._overrides: dict[str, Level] = {}
+        self._timers: dict[str, threading.Timer] = {}
+        self._least: dict[str, int] = {}  # by logger, as far as it was asked for
+        self._lock = threading.Lock()
+        self._listener: Callable[[int], None] = lambda _lowest: None
+
+    def least(self, logger: str) -> int:
+        """Return the number of the least level that `logger` logs."""
+        number = self._least.get(logger)
+        return self._look_up(logger) if number is None else number
+
+    def lowest(self) -> int:
+        """Return the number of the least level that any logger logs."""
+        return min(NUMBERS[level] for level in self.current().values())
+
+    def current(self) -> dict[str, Level]:
+        """Return the levels in force; the root has the empty name."""
+        return {**self._configured, **self._overrides}
+
+    def choose(self, logger: str, level: Level | None, for_s: float | None = None) -> None:
+        """Set a level, for ever or for some seconds; None is back to the settings.
+
+        Raises ValueError for what is no level.
+        """
+        if level is not None and level not in get_args(Level):
+            raise ValueError(f"no level {level!r}: one of {', '.join(get_args(Level))}")
+        with self._lock:
+            self._stop_timer(logger)
+            if level is not None and for_s is not None:
+                self._start_timer(logger, for_s)
+            self._set_level(logger, level)
+        self._listener(self.lowest())
+
+    def follow(self, level: Level, levels: Mapping[str, Level]) -> None:
+        """Take other settings; what was chosen while running stays."""
+        with self._lock:
+            self._configured = {ROOT: level, **levels}
+            self._least = {}
+        self._listener(self.lowest())
+
+    def listen(self, listener: Callable[[int], None]) -> None:
+        """Tell `listener` the lowest level, now and whenever it may have changed."""
+        self._listener = listener
+        listener(self.lowest())
+
+    def close(self) -> None:
+        """Forget what was still to be changed back."""
+        with self._lock:
+            for logger in list(self._timers):
+                self._stop_timer(logger)
+
+    def _set_level(self, logger: str, level: Level | None) -> None:
+        if level is None:
+            self._overrides.pop(logger, None)
+        else:
+            self._overrides[logger] = level
+        self._least = {}
+
+    def _start_timer(self, logger: str, for_s: float) -> None:
+        timer = threading.Timer(for_s, self.choose, (logger, None))
+        timer.daemon = True
+        self._timers[logger] = timer
+        timer.start()
+
+    def _stop_timer(self, logger: str) -> None:
+        timer = self._timers.pop(logger, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _look_up(self, logger: str) -> int:
+        least, levels = self._least, self.current()
+        nearest = max((name for name in levels if is_below(logger, name)), key=len)
+        if len(least) < MOST_NAMES:
+            least[logger] = NUMBERS[levels[nearest]]
+        return NUMBERS[levels[nearest]]

@@ -14,8 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from ..errors import StartupError
 from .bounded_queue import BoundedQueue, Bounds, Losses
-from .formats import as_json, coloured, plain
-from .records import NUMBERS, Line, is_below
+from .formats import NUMBERS, Line, as_json, coloured, is_below, plain
 from .settings import CommonSink, ConsoleSink, HookSink
 
 Form = Callable[[Line], bytes]

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from ..calls.call import Call
+from ..calls import Call
 from ..clients.outgoing_call import ClientCall
 from .settings import MetricsSettings
 

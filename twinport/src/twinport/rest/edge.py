@@ -9,9 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..calls.call import Call, current
-from ..calls.edge import REQUEST_ID, Edge, is_cut, note_failure
-from ..calls.limits import GRPC_TIMEOUT
+from ..calls import GRPC_TIMEOUT, REQUEST_ID, Call, Edge, current, is_cut, note_failure
 from ..errors import CLIENT_CLOSED_REQUEST, DeadlineExceededError, InternalError, UnavailableError
 from ..faults import problem, public, refusal
 from .exchange import LENGTH, BoundedBody, Exchange, peer_of, too_large, unread

@@ -9,9 +9,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
-from ..calls.call import Call
-from ..calls.edge import REQUEST_ID, TRACE_ID, Edge
-from ..calls.limits import EARLY_S, time_for
+from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, time_for
 from ..errors import CLIENT_CLOSED_REQUEST, code_of
 from .settings import HttpLimits
 from .streams import LINES

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..calls.edge import REQUEST_ID, TRACE_ID
+from ..calls import REQUEST_ID, TRACE_ID
 from ..faults import refusal
 from .edge import Middleware
 from .settings import HttpCors, HttpSettings

@@ -13,9 +13,7 @@ from urllib.parse import unquote
 
 import grpc
 
-from ..calls.call import Call, current
-from ..calls.edge import REQUEST_ID, TRACE_ID, Edge, is_cut, note_failure
-from ..calls.limits import EARLY_S
+from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, current, is_cut, note_failure
 from ..errors import DeadlineExceededError, InternalError, InvalidArgumentError, ServiceError
 from ..faults import BINARY_STATUS, details, public, without_secrets
 

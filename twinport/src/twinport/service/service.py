@@ -15,9 +15,7 @@ import grpc
 
 from ..auth import Needs
 from ..auth.auth import Auth
-from ..calls.call import Observer
-from ..calls.edge import Edge
-from ..calls.limits import Alarm, Gate
+from ..calls import Alarm, Edge, Gate, Observer
 from ..clients.clients import Clients
 from ..health import Health, Probe
 from ..lifecycle import Background, Server, Servers, Stop, bind, kept_from_children

@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..auth import AuthSettings
-from ..calls.limits import CallSettings
+from ..calls import CallSettings
 from ..clients.settings import ClientSettings
 from ..lifecycle import LifecycleSettings
 from ..logs import LogsSettings

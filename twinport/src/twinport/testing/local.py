@@ -13,7 +13,7 @@ import orjson
 from loguru import logger
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from ..calls.call import Call
+from ..calls import Call
 from ..lifecycle import Stop
 from ..logs import Logs
 from ..logs.bounded_queue import Losses

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..calls.call import current
+from ..calls import current
 from .instrumentations import choose_stable_names
 from .provider import starting_call
 

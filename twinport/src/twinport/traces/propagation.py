@@ -17,7 +17,7 @@ from opentelemetry.propagators.textmap import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from ..calls.call import Call, current
+from ..calls import Call, current
 from .provider import CallSampler, below_caller, starting_call
 
 Get = Callable[[str], str | None]  # the value of a header by its lower-case name

@@ -28,7 +28,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import Attributes
 
-from ..calls.call import Call, current
+from ..calls import Call, current
 
 _providers: list[TracerProvider] = [NoOpTracerProvider()]  # the last one makes the spans
 

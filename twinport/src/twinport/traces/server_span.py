@@ -10,7 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from .. import errors
-from ..calls.call import Call
+from ..calls import Call
 from .provider import span_context
 
 Attributes = dict[str, Any]

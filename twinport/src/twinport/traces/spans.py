@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast, overload
 from opentelemetry import context as otel
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, set_span_in_context
 
-from ..calls.call import current
+from ..calls import current
 from ..errors import ServiceError, StartupError, is_failure
 from .provider import GlobalProvider
 from .server_span import record_first

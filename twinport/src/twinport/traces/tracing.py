@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
-from ..calls.call import Call
+from ..calls import Call
 from ..errors import ResourceExhaustedError
 from ..logs.settings import RedactSettings
 from ..settings import Identity

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol
 from loguru import logger
 from starlette.types import ASGIApp, Send
 
-from ...calls.call import Call, current, new_ids
+from ...calls import Call, current, new_ids
 from ...errors import StartupError
 from ...tls import HttpTlsSettings, TlsFiles
 from ..exchange import id_headers, peer_of
