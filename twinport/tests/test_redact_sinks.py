@@ -24,7 +24,7 @@ from twinport.calls import Call
 from twinport.errors import FieldViolation, InvalidArgumentError, NotFoundError, StartupError
 from twinport.faults import details, problem
 from twinport.logs import Logs, LogsSettings, logging_to
-from twinport.management.app import shown
+from twinport.management.app import loggers_response
 from twinport.profiling import log_stacks
 from twinport.settings import Identity, Section
 from twinport.settings.reference import as_json, as_text
@@ -253,4 +253,4 @@ def test_the_line_of_a_start_that_fails_has_no_secret(capsys):
 def test_a_logger_that_is_named_like_a_secret_is_listed_without_it():
     with logging_to(LogsSettings(), IDENTITY) as logs:
         logs.set_level(f"password={HEAD}", "DEBUG")
-        assert leaks(shown(logs).body) == []
+        assert leaks(loggers_response(logs).body) == []
