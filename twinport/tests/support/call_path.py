@@ -24,6 +24,7 @@ from twinport.testing import LocalService, free, serving
 
 SOURCE = Path(twinport.__file__).parent
 TEA = CreateOrderRequest(sku="tea", quantity=1)
+IDLE_S = 1.5  # in which each timer of the service has its turn
 QUIET = {"traces.exporter": "none", "traces.sample_ratio": 0.0, "http.server": "hypercorn"}
 CallPath = Mapping[str, list[str]]  # of each file, as "rest/edge", its functions
 
@@ -52,12 +53,14 @@ async def path_of(service: LocalService, call: Callable[[], object]) -> CallPath
     await asyncio.to_thread(call)
     await service.ended_calls()
     service.calls.clear()
+    with entered() as timers:
+        await asyncio.sleep(IDLE_S)
     with entered() as functions:
         await asyncio.to_thread(call)
         await service.ended_calls()
         await asyncio.sleep(0.1)  # what comes after the answer
     service.calls.clear()
-    return functions
+    return {file: names for file, names in functions.items() if names != timers.get(file)}
 
 
 async def call_paths() -> Mapping[str, CallPath]:
