@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls.call import current
@@ -23,18 +21,24 @@ class Faces(NamedTuple):
 
 
 def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
-    """Return the faces of `api`, to which nothing can be added from now on."""
+    """Return the faces of `api`, to which nothing can be added from now on.
+
+    OpenTelemetry's instrumentation of FastAPI would answer errors, which the edge does, and route
+    each request once more: here the span gets its name when the call has ended.
+    """
     plain = api.build_middleware_stack()  # each layer exists only once
-    outermost = ServerErrorMiddleware(plain)
-    vars(api)["build_middleware_stack"] = lambda: outermost  # the instrumentation asks for one
     choose_stable_names()
-    FastAPIInstrumentor.instrument_app(
-        api,
-        tracer_provider=provider,
+
+    async def single(scope: Scope, receive: Receive, send: Send) -> None:
+        await plain(scope, receive, send)  # what is no coroutine function is taken for ASGI 2
+
+    traced = OpenTelemetryMiddleware(
+        single,
         excluded_urls="",
+        default_span_details=_method,
+        tracer_provider=provider,
         exclude_spans=["receive", "send"],
     )
-    traced = _without_our_part(api.build_middleware_stack())
 
     def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["app"] = api  # as FastAPI does in front of its one stack
@@ -49,21 +53,6 @@ def instrument(api: FastAPI, provider: TracerProvider) -> Faces:
         return traced(scope, receive, send)
 
     return Faces(answer_plainly, answer_traced)
-
-
-def _without_our_part(stack: ASGIApp) -> ASGIApp:
-    """Return the instrumentation; errors are answered by the edge.
-
-    Nor does it route each request once more: the span gets its name when the call has ended.
-    """
-    assert isinstance(stack, ServerErrorMiddleware)
-    instrumentation = stack.app
-    assert isinstance(instrumentation, OpenTelemetryMiddleware)
-    answering = instrumentation.app
-    assert isinstance(answering, ServerErrorMiddleware)
-    instrumentation.app = answering.app
-    instrumentation.default_span_details = _method
-    return instrumentation
 
 
 def _method(scope: Scope) -> tuple[str, dict[str, str]]:

@@ -125,7 +125,7 @@ def exception_event(error: BaseException, timestamp: int) -> Event:
         "exception.message": str(error),
         "exception.stacktrace": "".join(traceback.format_exception(error)),
     }
-    return Event("exception", told, timestamp)
+    return Event(name="exception", attributes=told, timestamp=timestamp)
 
 
 def record_first(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ import socket
 
 from starlette.types import ASGIApp
 
+from ...compatibility import check_names
 from ...extras import part
 from ...lifecycle import Server
 from ..settings import HttpSettings
@@ -18,6 +19,7 @@ CLASSES = {
 def http_server(name: str, app: ASGIApp, bound: socket.socket, settings: HttpSettings) -> Server:
     """Return the server of `settings` for a listening socket; raises StartupError."""
     module = part(f".{settings.server}", f'http.server = "{settings.server}"', __package__)
+    check_names()  # also those of the clients, which `build` has made by now
     server: Server = getattr(module, CLASSES[settings.server])(
         name, app, bound, settings.limits, settings.tls
     )
