@@ -38,7 +38,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -56,7 +56,7 @@ test-library: $(LIBRARY)/.generated ## its tests alone
 	cd twinport && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-bakes: .venv/.installed ## bake; lint, type-check and test what was baked
-	$(PYTEST) -m "not backends and not newest and not peers and not pythons"
+	$(PYTEST) -m "not backends and not newest and not next and not peers and not pythons"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
@@ -75,6 +75,9 @@ screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on t
 
 test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
 	$(PYTEST) -m newest
+
+test-next: .venv/.installed ## what the newest versions would break that our upper bounds keep out
+	$(PYTEST) -s -m next
 
 test-pythons: .venv/.installed ## the library's and a service's tests on each other Python there is
 	$(PYTEST) -m pythons -v

@@ -24,7 +24,7 @@ LIBRARIES = (
     "grpc.aio",
     "hypercorn.asyncio",
     "loguru",
-    "opentelemetry.instrumentation.fastapi",
+    "opentelemetry.instrumentation.asgi",
     "opentelemetry.sdk.trace.export",
     "pydantic_settings",
     "uvloop",

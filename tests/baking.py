@@ -1,6 +1,7 @@
 """What the tests of the template share: where it is, and commands run as its users run them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,3 +48,8 @@ def commit(run: Run, folder: Path, message: str = "Start") -> None:
     run("git", "init", "--quiet", "--initial-branch=main", cwd=folder)
     run("git", "add", ".", cwd=folder)
     run("git", *who, "commit", "--quiet", "--message", message, cwd=folder)
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Return the version of each name, with the condition that follows it."""
+    return dict(re.findall(r"^([\w.-]+)==(.+) \\$", path.read_text(encoding="utf-8"), re.MULTILINE))

@@ -2,11 +2,10 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
-from tests.baking import SERVICE, TEMPLATE, TOOLS, copy_of_template
+from tests.baking import SERVICE, TEMPLATE, TOOLS, copy_of_template, locked
 
 LOCKS = [
     TEMPLATE / "requirements.lock",
@@ -17,11 +16,6 @@ LOCKS = [
     SERVICE / "requirements-dev.lock",
 ]
 ENTRY = r"[a-z0-9-]+==\S+(?: ; .+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
-
-
-def locked(path: Path) -> dict[str, str]:
-    """Return the version of each name, with the condition that follows it."""
-    return dict(re.findall(r"^([\w.-]+)==(.+) \\$", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(TEMPLATE)))

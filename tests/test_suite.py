@@ -1,14 +1,21 @@
 """The library and a baked service pass their tests on each Python, and with the newest versions."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-from tests.baking import TOOLS, Run, copy_of_template
+from tests.baking import TEMPLATE, TOOLS, Run, command, copy_of_template, locked
+
+PROJECTS = ("twinport/pyproject.toml", "{{cookiecutter.service_name}}/pyproject.toml")
+REQUIREMENT = re.compile(r'"([a-z][\w.-]*(?:\[[\w,]+\])?)((?:[<>=~]=?[\w.]+,?)+)')
+OF_BOUNDS = "tests/test_packaging.py::test_each_dependency_has_a_floor_and_a_ceiling"
 
 
 def test_a_fresh_machine_can_test_lint_and_type_check_what_was_baked(
@@ -22,6 +29,60 @@ def test_all_tests_pass_with_the_newest_versions(tmp_path: Path, run: Run):
     template = copy_of_template(tmp_path / "template")
     run("make", "upgrade", cwd=template)
     passes(template, run)
+
+
+@pytest.fixture(scope="module")
+def unbounded(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """A copy of the template without our upper bounds, with the newest versions."""
+    template = copy_of_template(tmp_path_factory.mktemp("unbounded") / "template")
+    ignore_bounds(template)
+    run("make", "upgrade", cwd=template)
+    run(TOOLS / "cookiecutter", "--no-input", template, cwd=template.parent)
+    print("beyond our bounds:", *beyond_bounds(template), sep="\n  ")
+    return template
+
+
+@pytest.mark.next
+@pytest.mark.parametrize(
+    ("folder", "target"), [("template", "test-library"), ("order-book", "test")]
+)
+def test_the_newest_versions_break_nothing(unbounded: Path, folder: str, target: str):
+    options = {"PYTEST_ADDOPTS": f"--tb=line --deselect={OF_BOUNDS}"}
+    done = command("make", target, cwd=unbounded.parent / folder, **options)
+    broken = re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE)
+    assert done.returncode == 0, "\n".join(broken or [done.stdout])
+
+
+def test_without_bounds_each_requirement_has_a_floor_alone(tmp_path: Path):
+    template = copy_of_template(tmp_path / "template")
+    ignore_bounds(template)
+    for project in PROJECTS:
+        before, after = (requirements(folder / project) for folder in (TEMPLATE, template))
+        assert [each.name for each in after] == [each.name for each in before]
+        assert {each.operator for found in after for each in found.specifier} == {">="}
+
+
+def ignore_bounds(template: Path) -> None:
+    for project in PROJECTS:
+        path = template / project
+        path.write_text(REQUIREMENT.sub(_floor, path.read_text("utf-8")), "utf-8")
+
+
+def _floor(found: re.Match[str]) -> str:
+    return f'"{found[1]}>={re.split("[<>=~,]+", found[2])[1]}'
+
+
+def requirements(project: Path) -> list[Requirement]:
+    return [Requirement("".join(each)) for each in REQUIREMENT.findall(project.read_text("utf-8"))]
+
+
+def beyond_bounds(template: Path) -> Iterator[str]:
+    """Yield what the lock of the library has and the bounds of the original forbid."""
+    versions = locked(template / "twinport/requirements.lock")
+    for each in requirements(TEMPLATE / "twinport/pyproject.toml"):
+        version = versions.get(each.name, "").partition(" ")[0]
+        if version and not each.specifier.contains(version, prereleases=True):
+            yield f"{each.name} {version} ({each.specifier})"
 
 
 @pytest.mark.pythons

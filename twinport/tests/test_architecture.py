@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # From the ground up; a room imports only of what stands before its own row.
 LAYERS = [
     {"errors", "startup"},
-    {"extras", "redact"},
+    {"compatibility", "extras", "redact"},
     {"settings"},
     {"calls", "cli", "health", "lifecycle", "profiling", "tls"},
     {"validation"},

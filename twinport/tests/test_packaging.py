@@ -14,6 +14,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 import twinport
+from twinport.compatibility import NAMES
 from twinport.extras import EXTRAS, SERVER, TESTING
 
 ROOT = Path(__file__).parents[1]
@@ -43,21 +44,6 @@ ROOMS = {
     "tls/authority": SERVER,
     "tls/check": SERVER,
     "traces/fastapi": SERVER,
-}
-PRIVATE = {  # parts that are nobody's promise, so that a newer one has to be tried first
-    "fastapi",
-    "granian",
-    "h2",
-    "httptools",
-    "hypercorn",
-    "hyperframe",
-    "opentelemetry-instrumentation",
-    "opentelemetry-instrumentation-asgi",
-    "opentelemetry-instrumentation-fastapi",
-    "opentelemetry-instrumentation-httpx",
-    "pydantic",  # with the pydantic-core of its own version
-    "starlette",
-    "uvicorn",
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -119,11 +105,13 @@ def requirements() -> list[Requirement]:
     return [Requirement(each) for each in chain(PROJECT["dependencies"], *extras)]
 
 
-def test_each_dependency_has_a_floor_and_those_of_private_parts_a_ceiling() -> None:
+def test_each_dependency_has_a_floor_and_a_ceiling() -> None:
+    """The ceiling is for versions 0.x, and for what is used without a promise."""
     found = requirements()
     bounded = {each.name for each in found if re.search(r"<\d|~=", str(each.specifier))}
+    unfinished = {each.name for each in found if metadata.version(each.name).startswith("0.")}
     assert [each for each in found if not re.search(r">=|~=", str(each.specifier))] == []
-    assert PRIVATE - bounded == set()
+    assert (unfinished | {*NAMES}) - bounded == set()
 
 
 def test_what_is_declared_is_what_the_tests_run_with() -> None:

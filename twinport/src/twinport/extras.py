@@ -18,7 +18,6 @@ EXTRAS = {  # of this distribution, by the package that they bring
     "hypercorn": SERVER,
     "hyperframe": SERVER,
     "opentelemetry.instrumentation.asgi": SERVER,
-    "opentelemetry.instrumentation.fastapi": SERVER,
     "prometheus_client": SERVER,
     "starlette": SERVER,
     "granian": "granian",

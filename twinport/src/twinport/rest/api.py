@@ -6,13 +6,13 @@ from http.client import METHOD_NOT_ALLOWED
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi._compat import ModelField
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from pydantic import ValidationError
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from ..compatibility import named
 from ..errors import StartupError
 from ..faults import Problem, install, problems
 from ..settings import Identity
@@ -97,8 +97,7 @@ def create_api(identity: Identity, guard: Middleware | None) -> Api:
     options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
     api = Api(title=identity.name, version=identity.version, **options)
     api.guard = guard
-    field: Any = ModelField
-    field.validate = _validated
+    named("fastapi._compat:ModelField").validate = _validated
     install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     api.add_middleware(head_as_get)
@@ -106,7 +105,7 @@ def create_api(identity: Identity, guard: Middleware | None) -> Api:
 
 
 def _validated(
-    field: ModelField, value: Any, _: object = None, *, loc: tuple[Step, ...] = ()
+    field: Any, value: Any, _: object = None, *, loc: tuple[Step, ...] = ()
 ) -> tuple[Any, list[dict[str, Any]]]:
     """Validate as FastAPI's method does, which makes objects of all mistakes, however many."""
     try:

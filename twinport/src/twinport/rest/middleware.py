@@ -1,21 +1,20 @@
 """Middleware: CORS, gzip, exception handling, HEAD and OPTIONS on every route."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from http.client import METHOD_NOT_ALLOWED, NO_CONTENT
 from typing import Any
 
 from fastapi import Response
 from fastapi.routing import iter_route_contexts
-from starlette._exception_handler import wrap_app_handling_exceptions
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.requests import Request
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from ..calls import REQUEST_ID, TRACE_ID
 from ..faults import refusal
@@ -59,14 +58,17 @@ class ExceptionHandling(ExceptionMiddleware):
     It also closes the files of a form, as FastAPI's AsyncExitStackMiddleware does.
     """
 
+    def __init__(self, app: ASGIApp, handlers: Mapping[Any, ExceptionHandler]) -> None:
+        super().__init__(app, handlers)
+        self._handlers = handlers
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["starlette.exception_handlers"] = (self._exception_handlers, self._status_handlers)
         files = scope["fastapi_middleware_astack"] = _FormFiles()
         try:
             await self.app(scope, receive, send)
         except Exception as error:  # handled, or raised again, as if it had come from within
-            handling = wrap_app_handling_exceptions(_raising(error), Request(scope, receive))
-            await handling(scope, receive, send)
+            await ExceptionMiddleware(_raising(error), self._handlers)(scope, receive, send)
         finally:
             if files.are_there:
                 await files.aclose()

@@ -18,6 +18,7 @@ from .. import cli
 from ..cli import Command
 from ..clients.call_command import call_command
 from ..clients.grpc_interceptors import bare_clients_traced
+from ..compatibility import check_names
 from ..errors import DiedError, FatalError, SettingsError, StartupError
 from ..lifecycle import LastResort, LifecycleSettings, Signals, Stop, call_in, hearing
 from ..logs import Logs, logging_to
@@ -101,6 +102,7 @@ def main(
 def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     """Serve until SIGINT or SIGTERM and return 0; raises StartupError or DiedError."""
     end_by_signals()
+    check_names()
     allow_many_files()
     identity, waits, redact = settings.service, settings.lifecycle, settings.logs.redact
     with (

@@ -4,9 +4,7 @@ from collections.abc import Awaitable
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls import current
@@ -17,19 +15,23 @@ from .provider import starting_call
 def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp]:
     """Return `api` without and with spans, to which nothing can be added from now on.
 
-    The edge chooses one for each call.
+    The edge chooses one for each call. OpenTelemetry's instrumentation of FastAPI would answer
+    errors, which the edge does, and route each request once more: here the span gets its name when
+    the call has ended.
     """
     plain = api.build_middleware_stack()  # each layer exists only once
-    outermost = ServerErrorMiddleware(plain)
-    vars(api)["build_middleware_stack"] = lambda: outermost  # the instrumentation asks for one
     choose_stable_names()
-    FastAPIInstrumentor.instrument_app(
-        api,
-        tracer_provider=provider,
+
+    async def single(scope: Scope, receive: Receive, send: Send) -> None:
+        await plain(scope, receive, send)  # what is no coroutine function is taken for ASGI 2
+
+    traced = OpenTelemetryMiddleware(
+        single,
         excluded_urls="",
+        default_span_details=_method,
+        tracer_provider=provider,
         exclude_spans=["receive", "send"],
     )
-    traced = _instrumentation_alone(api.build_middleware_stack())
 
     def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["app"] = api  # as FastAPI does in front of its one stack
@@ -44,21 +46,6 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
         return traced(scope, receive, send)
 
     return answer_plainly, answer_traced
-
-
-def _instrumentation_alone(stack: ASGIApp) -> ASGIApp:
-    """Take away the layers that answer errors, as the edge does, and the routing of each request.
-
-    The span gets its name when the call has ended.
-    """
-    assert isinstance(stack, ServerErrorMiddleware)
-    instrumentation = stack.app
-    assert isinstance(instrumentation, OpenTelemetryMiddleware)
-    error_layer = instrumentation.app
-    assert isinstance(error_layer, ServerErrorMiddleware)
-    instrumentation.app = error_layer.app
-    instrumentation.default_span_details = _method
-    return instrumentation
 
 
 def _method(scope: Scope) -> tuple[str, dict[str, str]]:

@@ -146,7 +146,7 @@ def _exception_event(error: BaseException, timestamp: int) -> Event:
         "exception.message": str(error),
         "exception.stacktrace": "".join(traceback.format_exception(error)),
     }
-    return Event("exception", attributes, timestamp)
+    return Event(name="exception", attributes=attributes, timestamp=timestamp)
 
 
 def _is_same(event: Event, other: Event) -> bool:

@@ -11,7 +11,7 @@ from granian import net
 from granian.constants import Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
-from granian.server.embed import AsyncWorker, Server
+from granian.server.embed import Server
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...tls import HttpTlsSettings
@@ -150,7 +150,7 @@ class _Embedded(Server):
     """Takes a socket that listens already: of its own, a second process could share the port."""
 
     _shd: Any
-    worker: AsyncWorker
+    stop: Any
 
     def __init__(
         self, app: ASGIApp, bound: socket.socket, limits: HttpLimits, tls: Mapping[str, Any]
@@ -171,15 +171,10 @@ class _Embedded(Server):
     def end(self) -> None:
         """Take no more connections."""
         self._bound.close()
-        self.interrupt_signal = True
-        self.main_loop_interrupt.set()
+        self.stop()
 
     def _init_shared_socket(self) -> None:
         self._shd = SocketHolder(os.dup(self._bound.fileno()), False, BACKLOG)
-
-    def _spawn_worker(self, *args: Any, **kwargs: Any) -> AsyncWorker:
-        self.worker = super()._spawn_worker(*args, **kwargs)
-        return self.worker
 
 
 def _tls(section: str, tls: HttpTlsSettings) -> Mapping[str, Any]:

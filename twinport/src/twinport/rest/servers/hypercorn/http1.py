@@ -107,7 +107,6 @@ class HardenedH1(H11Protocol):
                 state=self.connection_state,
             )
         )
-        self.keep_alive_requests += 1
 
 
 def _path(target: bytes) -> bytes:
