@@ -47,18 +47,17 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     "h2": {
         "h2.connection:H2Connection": ".decoder .local_settings .max_header_list_size"
         " .state_machine .streams _receive_data_frame _receive_goaway_frame _receive_headers_frame"
-        " inbound_flow_control_window increment_flow_control_window initiate_connection"
-        " open_inbound_streams reset_stream",
+        " highest_inbound_stream_id inbound_flow_control_window increment_flow_control_window"
+        " initiate_connection open_inbound_streams reset_stream",
     },
-    "httpx": {
-        "httpx:AsyncBaseTransport": "aclose handle_async_request",
-        "httpx:AsyncByteStream": "aclose",
-        "httpx:AsyncClient": "auth cookies send",
-        "httpx:Request": ".extensions .stream",
-        "httpx:Response": ".stream",
+    "httpx2": {
+        "httpx2:AsyncBaseTransport": "aclose handle_async_request",
+        "httpx2:AsyncByteStream": "aclose",
+        "httpx2:AsyncClient": "auth cookies send",
+        "httpx2:Request": ".extensions .stream",
+        "httpx2:Response": ".stream",
     },
     "hypercorn": {
-        "hypercorn.asyncio.task_group:TaskGroup": "spawn",
         "hypercorn.asyncio.worker_context:EventWrapper": "set wait",
         "hypercorn.config:Config": "errorlog h11_max_incomplete_size include_server_header"
         " keep_alive_max_requests",
@@ -71,15 +70,15 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " .streams .task_group _close_stream _create_stream _flush _handle_events"
         " _priority_updated _send_data handle stream_send",
         "hypercorn.protocol.h2:StreamBuffer": "._is_empty ._paused .buffer pop",
-        "hypercorn.protocol.http_stream:HTTPStream": ".app .client .closed .context .scheme .scope"
-        " .send .server .start_time .state .stream_id .task_group app_send handle",
+        "hypercorn.protocol.http_stream:HTTPStream": ".app .client .closed .scheme .scope"
+        " .send .server .start_time .state .stream_id app_send handle",
     },
     "hyperframe": {
         "hyperframe.frame:GoAwayFrame": ".error_code .last_stream_id .stream_id serialize",
     },
     "opentelemetry-api": {
         "opentelemetry.propagators.textmap:TextMapPropagator": "extract fields inject",
-        "opentelemetry.trace:Tracer": "start_as_current_span start_span",
+        "opentelemetry.trace:NoOpTracer": "start_span",
         "opentelemetry.trace:TracerProvider": "get_tracer",
     },
     "opentelemetry-sdk": {
@@ -95,8 +94,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "prometheus_client.registry:Collector": "collect",
     },
     "pydantic": {
-        "pydantic.fields:FieldInfo": "alias annotation description validation_alias",
-        "pydantic.json_schema:GenerateJsonSchema": "get_default_value",
+        "pydantic.fields:FieldInfo": "alias annotation default_factory validation_alias",
+        "pydantic.json_schema:GenerateJsonSchema": "get_default_value model_schema",
         "pydantic.main:BaseModel": "model_config model_dump",
     },
     "pydantic-core": {
@@ -104,11 +103,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "pydantic-settings": {
         "pydantic_settings.main:BaseSettings": "model_config settings_customise_sources",
-        "pydantic_settings.main:BaseSettings.__init__": "_build_sources",
-        "pydantic_settings.sources.base:PydanticBaseSettingsSource": ".settings_cls"
-        " get_field_value",
-        "pydantic_settings.sources.providers.env:EnvSettingsSource": ".env_vars"
-        " decode_complex_value next_field",
+        "pydantic_settings.sources.base:PydanticBaseSettingsSource": "get_field_value",
     },
     "requests": {
         "requests.sessions:Session": ".auth .cookies send",
