@@ -45,9 +45,10 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "grpc_health.v1.health_pb2_grpc:HealthServicer": "Check Watch",
     },
     "h2": {
-        "h2.connection:H2Connection": ".decoder .local_settings .max_header_list_size"
+        "h2.connection:H2Connection": ".decoder .highest_inbound_stream_id .local_settings"
+        " .max_header_list_size"
         " .state_machine .streams _receive_data_frame _receive_goaway_frame _receive_headers_frame"
-        " highest_inbound_stream_id inbound_flow_control_window increment_flow_control_window"
+        " inbound_flow_control_window increment_flow_control_window"
         " initiate_connection open_inbound_streams reset_stream",
     },
     "httpx2": {
