@@ -30,6 +30,9 @@ MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)
 # How many processes run the library's tests; most of them wait, so more than there are cores.
 WORKERS ?= 4
 
+# Where this is set, each process compiles what it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 # How often proof does what could fail now and then.
 TURNS := 10
 
@@ -55,8 +58,10 @@ library: $(LIBRARY)/.generated ## the library, in place: lint, types and its tes
 test-library: $(LIBRARY)/.generated ## its tests alone
 	cd twinport && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-bakes: .venv/.installed ## bake; lint, type-check and test what was baked
-	$(PYTEST) -m "not backends and not newest and not next and not peers and not pythons"
+# What is made for several tests is mostly made for those of one file, so one worker runs them.
+test-bakes: $(LIBRARY)/.generated ## bake; lint, type-check and test what was baked
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		-m "not backends and not newest and not next and not peers and not pythons"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
@@ -79,7 +84,7 @@ test-newest: .venv/.installed ## the library's and a service's tests with the ne
 test-next: .venv/.installed ## what the newest versions would break that our upper bounds keep out
 	$(PYTEST) -s -m next
 
-test-pythons: .venv/.installed ## the library's and a service's tests on each other Python there is
+test-pythons: .venv/.installed ## the library's tests on each other Python there is
 	$(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)

@@ -28,20 +28,20 @@ OPTIONS = (
 )
 TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 PYTHON = "_PyEval_EvalFrameDefault"
-CORES = 2
+AT_ONCE = 3  # each waits for half of its time
 
 Counts = dict[Variant, float]
 
 
 def instructions(variants: Sequence[Variant], calls: int = CALLS) -> Counts:
-    """Return thousands of instructions per call of each, two at a time.
+    """Return thousands of instructions per call of each; other processes do not change them.
 
     One call in a hundred is too few: six of 600, or eight, would be sampled. So a ratio of sampling
     is made up of a run with none and one with all.
     """
     parts = sorted({part for variant in variants for part, _ in _parts(variant)})
-    with ThreadPoolExecutor(CORES) as cores:
-        counts = dict(zip(parts, cores.map(lambda part: counted(part, calls), parts), strict=True))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        counts = dict(zip(parts, pool.map(lambda part: counted(part, calls), parts), strict=True))
     return {each: sum(counts[part] * share for part, share in _parts(each)) for each in variants}
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import NamedTuple
 
-from running import Running, running
+from running import Measured, running
 from variants import Variant
 
 ROUNDS, CALLS, WARM_UP = 12, 500, 500
@@ -30,7 +30,7 @@ def processor(variants: list[Variant]) -> dict[Variant, Microseconds]:
     return {name: Microseconds(median(each), min(each)) for name, each in taken.items()}
 
 
-def used(measured: Running) -> float:
+def used(measured: Measured) -> float:
     """Return microseconds of one call, as the mean of many."""
     before = nanoseconds(measured.process.pid)
     measured.load(CALLS)

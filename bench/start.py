@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from running import OUTPUT, BenchError, end, running, started, wait_until_open
+from running import BenchError, listening, running
 from variants import Variant, environment, python
 
 from twinport.testing import free_port
@@ -57,14 +57,9 @@ def importing() -> float:
 
 def starting() -> float:
     """Return the seconds until REST answers."""
-    with TemporaryDirectory() as folder:
-        port, began = free_port(), time.perf_counter()
-        process = started(OURS, (), port, Path(folder))
-        try:
-            wait_until_open(process, port, Path(folder) / OUTPUT)
-            return answered(port) - began
-        finally:
-            end(process)
+    port, began = free_port(), time.perf_counter()
+    with TemporaryDirectory() as folder, listening(OURS, (), port, Path(folder)):
+        return answered(port) - began
 
 
 def answered(port: int) -> float:

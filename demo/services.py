@@ -49,9 +49,10 @@ def serving(order_book: Path, checkout: Path, endpoint: str) -> Iterator[tuple[R
         yield calling, called
 
 
-def started(project: Path, settings: dict[str, object]) -> Running:
+def started(project: Path, settings: dict[str, object], **variables: str) -> Running:
     """Return a service that starts; leaving its context stops it."""
-    return running([f".venv/bin/{project.name}", "run"], project, settings, environment())
+    seen = environment() | variables
+    return running([f".venv/bin/{project.name}", "run"], project, settings, seen)
 
 
 def spans_to(endpoint: str) -> dict[str, object]:
@@ -121,5 +122,9 @@ def _run(command: list[str], folder: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return what a service and its `make` see: our own tools are among them."""
-    return own_environment() | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+    """Return what a service and its `make` see: our own tools are among them.
+
+    A start compiles what it imports, which is a small part of what is installed.
+    """
+    path = {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+    return own_environment() | path | {"UV_COMPILE_BYTECODE": "0"}

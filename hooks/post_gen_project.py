@@ -23,17 +23,14 @@ def unwanted(folder: str, names: list[str]) -> set[str]:
 def git(*arguments: str) -> str:
     """Return what git says of the template, not of a repository around it; raises ValueError."""
     command = ["git", f"--git-dir={template / '.git'}", f"--work-tree={template}", *arguments]
-    try:
-        done = subprocess.run(command, cwd=template, capture_output=True, text=True, check=False)
-    except OSError:
-        raise ValueError("git is not installed") from None
+    done = subprocess.run(command, cwd=template, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError("the template is no git repository of its own")
     return done.stdout.strip()
 
 
-def origin() -> dict[str, str]:
-    """Return the address, which `cruft` can clone, and the commit; raises ValueError."""
+def origin() -> str:
+    """Return what `cruft create` notes, so that `cruft update` works later; raises ValueError."""
     named, folder = answers["_template"], answers["_repo_dir"]
     if named.lower().endswith(".zip"):
         raise ValueError("a zip archive has no commits")
@@ -42,29 +39,22 @@ def origin() -> dict[str, str]:
     if git("status", "--porcelain"):
         raise ValueError("the template has changes that are not committed")
     address = named if named == folder else git("config", "remote.origin.url")
-    return {"template": address, "commit": git("rev-parse", "HEAD")}
-
-
-def note_origin() -> None:
-    """Write .cruft.json as `cruft create` does, so that `cruft update` works later."""
-    try:
-        found = origin()
-    except ValueError as reason:
-        print(f"\n    Where it came from is not recorded, so cruft cannot update it: {reason}.")
-        return
+    found = {"template": address, "commit": git("rev-parse", "HEAD")}
     known = {key: value for key, value in answers.items() if key not in NOT_FOR_CRUFT}
-    known |= {"_template": found["template"], "_commit": found["commit"]}
+    known |= {f"_{key}": value for key, value in found.items()}
     state = found | {"checkout": answers["_checkout"], "directory": None}
-    state["context"] = {"cookiecutter": known}
-    text = json.dumps(state, ensure_ascii=False, indent=2)
-    Path(".cruft.json").write_text(f"{text}\n", encoding="utf-8")
+    state |= {"context": {"cookiecutter": known}}
+    return json.dumps(state, ensure_ascii=False, indent=2)
 
 
 project = Path.cwd()
 shutil.rmtree(project / "vendor/twinport", ignore_errors=True)
 shutil.copytree(template / "twinport", project / "vendor/twinport", ignore=unwanted)
 if "_repo_dir" in answers:  # cruft, which notes it by itself, sets none
-    note_origin()
+    try:
+        Path(".cruft.json").write_text(f"{origin()}\n", encoding="utf-8")
+    except (OSError, ValueError) as reason:  # of the first kind is a git that is not installed
+        print(f"\n    Where it came from is not recorded, so cruft cannot update it: {reason}.")
 typed_in = Path(os.environ.get("PWD", project.parent)).resolve()  # the hook runs in the project
 shown = project.relative_to(typed_in) if project.is_relative_to(typed_in) else project
 print(f"\n    cd {shlex.quote(str(shown))}\n    make run\n")

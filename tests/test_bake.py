@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.baking import SERVICE
+from tests.baking import NAMES, SERVICE
 
-NAMES = ["order-book", "a", "a-service-with-a-rather-long-name-42"]
 NOT_RENDERED = re.compile(r"vendor/|\.cruft\.json|.*cache")  # the last by a linter
 
 
@@ -53,11 +52,6 @@ def test_the_tests_hold_jinja_in_import_lines_only():
     )
     rendered = [line for line in lines if "cookiecutter" in line]
     assert [line for line in rendered if not line.startswith(("from {{", "import {{"))] == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_bake_passes_ruff_buf_and_mypy(bake, run, name):
-    run("make", "lint", "types", cwd=bake(service_name=name))
 
 
 def test_a_service_is_checked_once_for_a_pull_request_with_a_cache(bake):

@@ -12,6 +12,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from twinport.testing import Running
+
 TOOLS = Path(sys.executable).parent
 PROGRAMS = Path(__file__).parent / "extras"
 LIBRARY = Path(__file__).parents[1] / "twinport"
@@ -51,16 +53,17 @@ class Installed:
         (self._config / "shown.toml").write_text('tea.steep = "3m"\n')
         (self._config / "key.pem").write_text(KEY)
 
-    def started(self, *arguments: str) -> "subprocess.Popen[str]":
-        command = (self._python, *arguments)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=PROGRAMS, text=True, **pipes)
-
     def done(self, *arguments: str) -> tuple[int, str, str]:
         """Run a program; return its status and what it wrote."""
-        process = self.started(*arguments)
-        out, err = process.communicate(timeout=PATIENCE_S)
-        return process.returncode, out, err
+        done = subprocess.run(
+            (self._python, *arguments),
+            cwd=PROGRAMS,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
 
     def refused(self, *chosen: str) -> str:
         """Return the one line with which the service does not start."""
@@ -72,14 +75,11 @@ class Installed:
     @contextmanager
     def serving(self, *chosen: str) -> Iterator[dict[str, str]]:
         """Yield the URLs of the service, which then has to end with 0."""
-        process = self.started(*self._run(chosen))
-        try:
-            ready = next(line for line in _records(process) if line["message"].startswith("ready"))
-            yield {name: f"http://127.0.0.1:{port}" for name, port in ready["labels"].items()}
-        finally:
-            process.terminate()
-            _, err = process.communicate(timeout=PATIENCE_S)
-        assert (process.returncode, err) == (0, "")
+        with Running((self._python, *self._run(chosen)), PROGRAMS) as service:
+            ports = service.ports()._asdict()
+            yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+            assert service.stop() == 0
+        assert len(service.output) == len(service.lines), "a warning is no record of the log"
 
     def _run(self, chosen: tuple[str, ...]) -> list[str]:
         sets = [f"--set={each}" for each in chosen]
@@ -98,12 +98,6 @@ def _built(folder: Path, run: Any) -> Path:
     target = folder.parent / "wheel"
     run(TOOLS / "uv", "build", "--wheel", "--out-dir", target, LIBRARY, cwd=folder)
     return next(target.glob("*.whl"))
-
-
-def _records(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
-    assert process.stdout
-    for line in process.stdout:
-        yield json.loads(line)
 
 
 def asked(url: str, method: str = "GET") -> tuple[int, str]:

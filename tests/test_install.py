@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import SERVICE, TEMPLATE, Run
+from tests.baking import SERVICE, TEMPLATE, Run, command
 
 WITH = pytest.mark.parametrize(
     ("service", "tool"), [("installed_by_pip", ("UV=",)), ("installed", ())], ids=["pip", "uv"]
@@ -43,6 +43,12 @@ def test_a_lock_that_does_not_fit_the_library_is_told_in_a_line(
         told, advice, _ = fail("make", "-s", *tool, "install", cwd=folder).splitlines()
     assert {"twinport", "orjson"} <= set(re.findall(r"\w+", told))
     assert advice == "make lock brings what fits"
+
+
+def test_a_fresh_machine_can_test_lint_and_type_check_what_was_baked(installed_by_pip: Path):
+    done = command("make", "UV=", "lint", "types", "test", cwd=installed_by_pip)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
 
 
 def test_the_types_of_the_library_are_seen(installed: Path, fail: Run):
@@ -160,13 +166,22 @@ def test_a_line_that_could_fetch_a_stranger_is_noticed(line: str):
 
 
 def test_no_line_that_is_shipped_could_fetch_a_stranger():
-    files = (path for path in TEMPLATE.rglob("*") if path.suffix in KINDS and path.is_file())
     lines = [
         (path.relative_to(TEMPLATE), line)
-        for path in files
-        if not SKIPPED.search(str(path.relative_to(TEMPLATE)))
+        for path in shipped(TEMPLATE)
+        if path.suffix in KINDS
         for line in path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     ]
     installing = [line for _, line in lines if INSTALLING.search(line)]
     assert len(installing) >= 8, "or nothing is looked at"
     assert [each for each in lines if fetches(each[1])] == []
+
+
+def shipped(folder: Path) -> Iterator[Path]:
+    """Yield all files but those of folders in which others install or make something meanwhile."""
+    for path in folder.iterdir():
+        name = path.relative_to(TEMPLATE).as_posix()
+        if path.is_dir() and not SKIPPED.search(f"{name}/"):
+            yield from shipped(path)
+        elif path.is_file() and not SKIPPED.search(name):
+            yield path

@@ -193,6 +193,10 @@ def from_an_archive(place: Place, repository: Path) -> str:
     return place.cookiecutter("twinport.zip")
 
 
+def where_there_is_no_git(place: Place, repository: Path) -> str:
+    return place.cookiecutter(repository, PATH=str(place.folder))
+
+
 @pytest.mark.parametrize(
     ("way", "why"),
     [
@@ -200,6 +204,7 @@ def from_an_archive(place: Place, repository: Path) -> str:
         (from_within_another_repository, "the template is no git repository of its own"),
         (with_a_change_that_is_not_committed, "the template has changes that are not committed"),
         (from_an_archive, "a zip archive has no commits"),
+        (where_there_is_no_git, "[Errno 2] No such file or directory: 'git'"),
     ],
 )
 def test_what_cruft_could_not_find_again_is_not_recorded(

@@ -1,10 +1,11 @@
 """Servers that are not ours, as processes of their own on free ports."""
 
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+
+from twinport.testing import Running, own_environment
 
 
 @contextmanager
@@ -12,18 +13,10 @@ def started(
     command: Sequence[str], is_up: Callable[[], bool], seconds: float, **variables: str
 ) -> Iterator[None]:
     """Keep a server running, at first until `is_up`; raises TimeoutError."""
-    process = subprocess.Popen(
-        command,
-        env=os.environ | variables,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(is_up, seconds)
+    with Running(command, Path.cwd(), own_environment() | variables) as server:
+        server.name = command[0]
+        server.wait_until(is_up, seconds)
         yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float) -> None:

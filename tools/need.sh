@@ -9,6 +9,7 @@ test -n "$absent" || exit 0
 command -v apt-get >/dev/null || { echo "please install:$absent" >&2; exit 1; }
 test "$(id -u)" = 0 && root= || root=sudo
 echo "installing$absent"
+command -v flock >/dev/null && exec 9<"$0" && flock 9 # another target may be installing, too
 $root apt-get update -qq
 # shellcheck disable=SC2086 # several words are meant
 DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends $absent >/dev/null

@@ -15,7 +15,7 @@ from twinport.testing import free_port
 from .backend import started
 
 BUILD = Path(__file__).parents[1] / ".build"
-START_S, ANSWER_S = 60, 15
+START_S, ANSWER_S = 180, 15
 
 Span = dict[str, Any]
 

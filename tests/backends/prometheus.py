@@ -11,7 +11,7 @@ from urllib.request import urlopen
 from tools.backend import started
 from twinport.testing import free_port
 
-START_S, ANSWER_S = 30, 10
+START_S, ANSWER_S = 180, 10
 CONFIG = """
 global:
   scrape_interval: 1s

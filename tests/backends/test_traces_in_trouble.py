@@ -19,7 +19,8 @@ from .callers import Stopwatch, get_each, memory_bytes
 pytestmark = pytest.mark.backends
 
 CALLS, WARMING_UP = 10_000, 500
-FLUSH_S, SETTLE_S, SLOW_S = 2, 2, 1.5
+FLUSH_S, SETTLE_S, SLOW_S = 2, 8, 1.5
+SMALL = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "64"}  # so that spans are lost at any speed of the calls
 GROWN_BYTES = 20 << 20
 
 InTrouble = tuple[Any, Callable[[], Any]]  # a collector, and how it gets well
@@ -124,7 +125,7 @@ def test_requests_go_on_memory_stays_and_spans_come_when_it_is_back(
     order_book: Path, trouble: InTrouble
 ):
     collector, get_well = trouble
-    with started(order_book, chosen(collector.endpoint)) as service:
+    with started(order_book, chosen(collector.endpoint), **SMALL) as service:
         call(service, WARMING_UP)
         before = memory_bytes(service.pid)
         took_s = call(service, CALLS)
@@ -154,7 +155,7 @@ def has_arrived(collector: Any, traces: set[str], another: str) -> bool:
 
 def test_the_exit_takes_no_longer_than_flush(order_book: Path, trouble: InTrouble):
     collector, _ = trouble
-    with started(order_book, chosen(collector.endpoint)) as service:
+    with started(order_book, chosen(collector.endpoint), **SMALL) as service:
         call(service, WARMING_UP)
         watch = Stopwatch()
         assert service.stop() == 0

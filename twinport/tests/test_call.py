@@ -20,11 +20,13 @@ from sample.settings import Settings
 from twinport import Service
 from twinport.service.ports import Ports
 from twinport.testing import FakeZipkin
+from twinport.testing.process import options
 from twinport.tls.authority import write
 
 from support.certified import Site
 from support.forking import forked
 from support.places import SAMPLE
+from support.process import dotted
 
 HOME = SAMPLE
 NAME = package.__name__
@@ -71,8 +73,7 @@ class Said(NamedTuple):
 
 async def call(*arguments: str, **chosen: str) -> Said:
     """Run the command with the settings of the service, `chosen` ones above them."""
-    wanted = {"traces.exporter": "none"} | {k.replace("__", "."): v for k, v in chosen.items()}
-    sets = [f"--set={key}={value}" for key, value in wanted.items()]
+    sets = options({"traces.exporter": "none"} | dotted(chosen))
     with TemporaryFile() as errors:
         command = ["-m", NAME, "call", *arguments, *sets]
         process = await forked(command, HOME, os.environ, errors.fileno())

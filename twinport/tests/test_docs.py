@@ -1,7 +1,10 @@
-"""What the pages show can be typed as it stands: settings are taken, imports are there."""
+"""What the pages show can be typed as it stands: settings are taken, imports and tests run."""
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import sample
 import twinport
 from sample.settings import Settings
 from twinport.settings import Sources, load
@@ -26,10 +30,16 @@ OLD = ("runtime/", "runtime.", "tests/runtime", "make docs`", "{{", "andem")
 
 def blocks(wanted: str) -> Iterator[Any]:
     """Yield the examples of all pages but the reference, where every line is commented out."""
-    for page in PAGES:
-        found = BLOCK.findall(page.read_text(encoding="utf-8")) if page.name != REFERENCE else ()
-        examples = [content for language, content in found if language == wanted]
-        yield from (pytest.param(each, id=f"{page.name} {n}") for n, each in enumerate(examples, 1))
+    for page in (page for page in PAGES if page.name != REFERENCE):
+        examples = enumerate(examples_of(page, wanted), 1)
+        yield from (pytest.param(each, id=f"{page.name} {number}") for number, each in examples)
+
+
+def examples_of(page: Path, wanted: str) -> list[str]:
+    """Return what a page shows in a language; our sample stands in for its order book."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    examples = [content for language, content in found if language == wanted]
+    return [example.replace("order_book", sample.__name__) for example in examples]
 
 
 @pytest.mark.parametrize("content", [*blocks("toml")])
@@ -45,6 +55,22 @@ def test_an_example_in_python_imports_what_is_there(content: str):
         if isinstance(node, ast.ImportFrom):
             module = import_module(node.module or "")
             assert [each.name for each in node.names if not hasattr(module, each.name)] == []
+
+
+def test_the_tests_that_are_shown_pass(tmp_path: Path):
+    shutil.copytree(SAMPLE / "config", tmp_path / "config")
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    conftest, *examples = examples_of(ROOT / "docs/testing.md", "python")
+    (tests / "conftest.py").write_text(conftest)
+    for number, example in enumerate(examples):
+        (tests / f"test_{number}.py").write_text(example)
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto"]
+    quickly = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist"]
+    done = subprocess.run(
+        [*command, *quickly], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert f"\n{len(examples)} passed in " in done.stdout, done.stdout
 
 
 def test_the_reference_is_what_the_descriptions_say():

@@ -1,5 +1,6 @@
 """A service as a process, and a fake Zipkin: without anything installed but Python."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from twinport.testing import NotLoggedError, Running, own_environment, running
+from twinport.testing import NotLoggedError, Running, free_port, own_environment, running
 
 from support.places import SAMPLE
 
@@ -56,6 +57,30 @@ def test_who_waits_for_a_line_hears_of_the_end_at_once(tmp_path: Path) -> None:
         with pytest.raises(NotLoggedError):
             silent.logged("ready", seconds=seconds)
         assert time.monotonic() - began < seconds
+
+
+LISTENING = "import socket; server = socket.create_server(('127.0.0.1', {})); server.accept()"
+
+
+def test_what_logs_no_record_is_ready_when_it_answers(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-c", LISTENING.format(port)]
+    with Running(command, tmp_path) as server:
+        server.wait_until(lambda: is_open(port))
+        assert server.exit_status() == 0
+
+
+def test_the_wait_for_what_ends_instead_is_over_with_its_last_line(tmp_path: Path) -> None:
+    with (
+        Running([sys.executable, "-c", "raise SystemExit('no disk')"], tmp_path) as server,
+        pytest.raises(TimeoutError, match="is not ready; its last line: no disk"),
+    ):
+        server.wait_until(lambda: False, seconds=600)
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_settings_of_our_own_environment_are_not_its(monkeypatch: pytest.MonkeyPatch) -> None:

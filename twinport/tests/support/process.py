@@ -1,7 +1,6 @@
 """The service as a process of its own, for tests that send signals and read its log."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -13,23 +12,14 @@ from typing import Any
 
 import sample as package
 from twinport.service.ports import Ports
+from twinport.testing.process import FREE, options, ports_in, record_in, records_of
 
 from support.forking import Forked, forked
 from support.places import SAMPLE
 
 HOME = SAMPLE
 PREFIX = f"{package.__name__.upper()}__"
-QUIET = {
-    "http.host": "127.0.0.1",
-    "http.port": "0",
-    "grpc.host": "127.0.0.1",
-    "grpc.port": "0",
-    "management.port": "0",
-    "traces.exporter": "none",
-    "lifecycle.drain": "0s",
-    "lifecycle.grace": "5s",
-    "logs.sinks.console.format": "json",
-}
+QUIET = {**FREE, "lifecycle.grace": "5s"}
 TIMEOUT_S = 20  # what a test waits for comes at once, or the test has failed
 START_S = 60  # with all imports, of which a busy machine makes 15 s
 
@@ -48,15 +38,17 @@ class Service:
 
     async def ports(self) -> Ports:
         """Wait until it is ready."""
-        ready = await self.logged("ready", START_S)
-        return Ports(**{name: int(ready["labels"][name]) for name in Ports._fields})
+        return ports_in(await self.logged("ready", START_S))
 
     async def logged(self, message: str, seconds: float = TIMEOUT_S) -> dict[str, Any]:
         """Wait for a record whose message begins so."""
         async with asyncio.timeout(seconds), self._news:
-            await self._news.wait_for(lambda: self._found(message) or self._reading.done())
-        assert self._found(message), self.plain
-        return self._found(message)[0]
+            await self._news.wait_for(lambda: self.has_logged(message) or self._reading.done())
+        assert self.has_logged(message), self.plain
+        return records_of(message, self.lines)[0]
+
+    def has_logged(self, message: str) -> bool:
+        return bool(records_of(message, self.lines))
 
     async def exit_status(self) -> int:
         """Wait for its end, and for its last line."""
@@ -70,12 +62,9 @@ class Service:
     async def terminate_again(self) -> None:
         """Send SIGTERM until it is a second wish, and not the first one told again."""
         async with asyncio.timeout(TIMEOUT_S):
-            while not self._found("SIGTERM again"):
+            while not self.has_logged("SIGTERM again"):
                 self.terminate()
                 await asyncio.sleep(0.05)
-
-    def _found(self, message: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["message"].startswith(message)]
 
     async def _read(self) -> None:
         assert self.process.stdout
@@ -87,10 +76,9 @@ class Service:
             self._news.notify_all()
 
     def _keep(self, line: str) -> None:
-        if line.startswith("{"):
-            self.lines.append(json.loads(line))
-        else:
-            self.plain.append(line.rstrip("\n"))
+        record = record_in(line)
+        self.lines += record
+        self.plain += [] if record else [line.rstrip("\n")]
 
 
 async def executed(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Process:
@@ -106,8 +94,8 @@ async def started(
     *program: str, config: Path = HOME / "config", start: Start = forked, **chosen: str
 ) -> AsyncIterator[Service]:
     """Start the service with QUIET settings, `chosen` ones (http__port="8000") above them."""
-    wanted = QUIET | {name.replace("__", "."): value for name, value in chosen.items()}
-    sets = [f"--set={name}={value}" for name, value in wanted.items()]
+    sets = options({**QUIET, **dotted(chosen)})
+    # Unlike own_environment it keeps OTEL_ and PYTHONPATH, which tests set for the service.
     env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     command = program or ("-m", package.__name__)
     process = await start([*command, "run", f"--config={config}", *sets], HOME, env)
@@ -118,3 +106,8 @@ async def started(
         if process.returncode is None:
             process.kill()
         await service.exit_status()
+
+
+def dotted(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return settings by their names (`http.port`), as arguments cannot be called."""
+    return {name.replace("__", "."): value for name, value in chosen.items()}

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ FREE: Mapping[str, object] = {  # ports of this machine only, and a log that pro
     "logs.sinks.console.format": "json",
 }
 READY_S, STOP_S, FOLLOWING_S = 30.0, 30.0, 2.0  # on a machine that does other things, too
+ASKING_S = 0.01
 # What `make`, pytest, a virtual environment and settings of a service leave for child processes.
 FOREIGN = re.compile(
     r"MAKE|MFLAGS|PYTEST_|OTEL_|VIRTUAL_ENV$|PYTHONPATH$|[A-Z]\w*(__\w+|_ENV|_SECRETS)$"
@@ -75,16 +77,22 @@ class Running:
 
     def ports(self) -> Ports:
         """Wait until it is ready; raises NotLoggedError."""
-        labels = self.logged("ready")["labels"]
-        return Ports(**{name: int(labels[name]) for name in Ports._fields})
+        return ports_in(self.logged("ready"))
 
     def logged(self, message: str, times: int = 1, seconds: float = READY_S) -> dict[str, Any]:
         """Wait for so many records whose message begins so; raises NotLoggedError."""
-        found = self._wait_for(lambda: self._found(message)[times - 1 :], seconds)
+        found = self._wait_for(lambda: records_of(message, self.lines)[times - 1 :], seconds)
         if not found:
-            last = " ".join(self.output[-1:])
-            raise NotLoggedError(f"{self.name} did not log {message!r}; its last line: {last}")
+            raise NotLoggedError(f"{self.name} did not log {message!r}; {self._last_line()}")
         return found[0]
+
+    def wait_until(self, is_ready: Callable[[], object], seconds: float = READY_S) -> None:
+        """Ask until it is, for what logs no record of it; raises TimeoutError, also if it ends."""
+        until = time.monotonic() + seconds
+        while not is_ready():
+            if time.monotonic() > until or not self._reader.is_alive():
+                raise TimeoutError(f"{self.name} is not ready; {self._last_line()}")
+            time.sleep(ASKING_S)
 
     def terminate(self) -> None:
         """Ask it to stop, as Kubernetes does."""
@@ -112,8 +120,8 @@ class Running:
         self._reader.join()
         return self._process.wait()
 
-    def _found(self, message: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if str(line.get("message")).startswith(message)]
+    def _last_line(self) -> str:
+        return f"its last line: {' '.join(self.output[-1:])}"
 
     def _wait_for(
         self, look: Callable[[], list[dict[str, Any]]], seconds: float
@@ -126,18 +134,13 @@ class Running:
         assert self._process.stdout
         for line in self._process.stdout:
             with self._news:
-                self._keep(line.rstrip("\n"))
+                self.output.append(line.rstrip("\n"))
+                self.lines += record_in(line)
                 self._news.notify_all()
         self._process.stdout.close()
         with self._news:
             self._is_read = True
             self._news.notify_all()
-
-    def _keep(self, line: str) -> None:
-        self.output.append(line)
-        with suppress(ValueError):
-            record = json.loads(line)
-            self.lines += [record] if isinstance(record, dict) else []
 
 
 def running(
@@ -151,14 +154,35 @@ def running(
     `settings` go on the command line, such as {"orders.page_size": 2}; FREE are below them. It
     sees `environment`, by default our own without what is meant for others.
     """
-    chosen = {**FREE, **(settings or {})}
-    sets = [f"--set={name}={_written(value)}" for name, value in chosen.items()]
-    return Running([*command, *sets], folder, environment)
+    return Running([*command, *options({**FREE, **(settings or {})})], folder, environment)
 
 
 def own_environment() -> dict[str, str]:
     """Return the variables of this process without what is not meant for one that it starts."""
     return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+
+
+def options(settings: Mapping[str, object]) -> list[str]:
+    """Return what sets them on the command line of a service."""
+    return [f"--set={name}={_written(value)}" for name, value in settings.items()]
+
+
+def record_in(line: str) -> list[dict[str, Any]]:
+    """Return the record that a line of a log is, if it is one."""
+    with suppress(ValueError):
+        record = json.loads(line)
+        return [record] if isinstance(record, dict) else []
+    return []
+
+
+def records_of(message: str, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records whose message begins so."""
+    return [line for line in lines if str(line.get("message")).startswith(message)]
+
+
+def ports_in(ready: Mapping[str, Any]) -> Ports:
+    """Return the ports that a record of the log names."""
+    return Ports(**{name: int(ready["labels"][name]) for name in Ports._fields})
 
 
 def _written(value: object) -> str:
