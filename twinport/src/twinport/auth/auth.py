@@ -40,7 +40,8 @@ class Auth:
     def __init__(self, settings: AuthSettings) -> None:
         self._settings, self._permissions = settings, PermissionTable()
         self._method = auth_method(settings)
-        guard = Guard(self._method.authenticate) if self._method else None
+        has_tokens = settings.mode == "jwt"
+        guard = Guard(self._method.authenticate, has_tokens) if self._method else None
         self.rest = rest_guard.RestGuard(guard, self._permissions, settings) if guard else None
         self.rpc = rpc_guard.RpcGuard(guard, self._permissions, settings) if guard else None
 

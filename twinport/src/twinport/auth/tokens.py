@@ -169,7 +169,9 @@ def _token(authorization: Sequence[str]) -> str:
 
 def _refused(reason: str) -> UnauthenticatedError:
     logger.debug("token refused: {}", reason)
-    return UnauthenticatedError("the token is not valid", challenge=INVALID)
+    error = UnauthenticatedError("the token is not valid", challenge=INVALID)
+    error.add_note(reason)  # for our operator; callers see the text alone
+    return error
 
 
 def _scopes(claim: str | list[str] | None) -> frozenset[str]:
