@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -25,14 +26,21 @@ from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import OrderServiceStub
 from sample.settings import Settings
 from twinport import Service
-from twinport.auth import PUBLIC, AuthSettings, bearer, needs, principal
+from twinport.auth import PUBLIC, AuthSettings, Principal, bearer, needs, principal
+from twinport.auth.permissions import Credentials, Guard
+from twinport.calls import Call
 from twinport.clients.settings import ClientSettings
-from twinport.errors import SettingsError, StartupError
+from twinport.errors import (
+    InsufficientScopeError,
+    PermissionDeniedError,
+    SettingsError,
+    StartupError,
+)
 from twinport.service.ports import Ports
 from twinport.settings import Identity, Section, Sources, load
 from twinport.testing import FakeZipkin
 
-from support.callers import ByRest, ByRpc
+from support.callers import TEA, ByRest, ByRpc
 from support.issuer import AUDIENCE, ISSUER, Issuer
 from support.process import started
 
@@ -95,6 +103,53 @@ async def test_the_observers_hear_who_called(issuer, caller, calls):
     (call,) = calls
     assert str(call.principal) == "bob"
     assert token not in repr(call)
+
+
+async def test_who_lacks_a_scope_reads_which_and_so_does_the_log(issuer, ports, calls):
+    token = issuer.token(scope="orders:read")
+    with_token = {"authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=with_token) as http,
+        grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
+    ):
+        answer = await http.post(f"http://127.0.0.1:{ports.http}/v1/orders", json=TEA)
+        stub: Any = OrderServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.CreateOrder(pb.CreateOrderRequest(**TEA), metadata=[*with_token.items()])
+    missing = "not allowed: it needs orders:write"
+    challenge = 'Bearer error="insufficient_scope", scope="orders:write"'
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (403, challenge)
+    assert [answer.json()["detail"], refused.value.details()] == [missing] * 2
+    assert [call.reason for call in calls] == [missing] * 2
+
+
+async def test_a_challenge_names_all_scopes_that_a_header_can_hold():
+    async def authenticate(_: object) -> Principal:
+        return Principal("ann", frozenset({"b"}))
+
+    call, needed = Call("http", "a" * 32, "b" * 16), needs("b", "a", 'x" y', "é")
+    for has_tokens, challenge in [
+        (True, 'Bearer error="insufficient_scope", scope="a b"'),
+        (False, ""),
+    ]:
+        with pytest.raises(InsufficientScopeError) as refused:
+            await Guard(authenticate, has_tokens).admit(call, needed, Credentials())
+        assert refused.value.challenge == challenge
+    with pytest.raises(PermissionDeniedError, match=r"\Anot allowed\Z"):
+        await Guard(authenticate, True).admit(call, None, Credentials())
+    assert call.reason == "closed: app.py does not say what it needs"
+
+
+async def test_the_log_says_why_a_token_is_not_believed(issuer, caller, calls):
+    expired = issuer.token(exp=time.time() - 60)
+    for tokens in ([], [expired], [issuer.token(aud="other")], [issuer.token({"kid": "x"})]):
+        assert await caller.call("ListOrders", *tokens) == "UNAUTHENTICATED"
+    assert [call.reason for call in calls] == [
+        "a bearer token is needed",
+        "the token is not valid: ExpiredSignatureError",
+        "the token is not valid: InvalidAudienceError",
+        "the token is not valid: unknown key",
+    ]
 
 
 async def test_two_tokens_are_none(issuer, caller):

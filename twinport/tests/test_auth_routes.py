@@ -295,6 +295,20 @@ async def test_a_route_that_is_added_while_the_service_runs_is_not_there(jwt, is
         assert await answers(http, asked, authorization=known) == {asked[0]: (404, False)}
 
 
+async def test_a_method_that_is_added_while_the_service_runs_is_not_there(jwt, issuer, serving):
+    services: list[Service] = []
+
+    async def built(service: Service, settings: Settings) -> None:
+        services.append(service)
+        service.rest.add_api_route("/before", told, name="before")
+
+    async with serving(jwt, built) as ports, calling(ports) as http:
+        services[0].rest.add_api_route("/before", told, methods=["POST"])
+        known = {"authorization": f"Bearer {issuer.token()}"}
+        answer = await http.post("/before", headers=known)
+    assert answer.status_code == 405
+
+
 async def test_the_guard_does_not_hang_on_how_the_router_of_the_framework_calls_itself(
     everything, jwt, serving, monkeypatch
 ):

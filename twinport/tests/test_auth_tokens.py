@@ -18,6 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import assume, given, strategies as st
+from jwt.algorithms import ECAlgorithm
 
 from sample.settings import Settings
 from twinport.auth import AuthSettings, Principal
@@ -79,6 +80,18 @@ def with_own_key(issuer: Issuer, **headers: Any) -> str:
     return jwt.encode(good_claims(), own, "ES256", {"kid": issuer.kid, **headers})
 
 
+def signed(issuer: Issuer, claims: str, header: str = "") -> str:
+    """Sign texts as they are, with `header` at the end of the header."""
+    head = f'{{"alg": "ES256", "kid": "{issuer.kid}"{header}}}'
+    body = f"{segment(head.encode())}.{segment(claims.encode())}"
+    algorithm = ECAlgorithm(ECAlgorithm.SHA256, ec.SECP256R1)
+    return f"{body}.{segment(algorithm.sign(body.encode(), issuer.key))}"
+
+
+def with_more(issuer: Issuer, claims: str) -> str:
+    return signed(issuer, f"{json.dumps(good_claims())[:-1]}, {claims}}}")
+
+
 def tampered(issuer: Issuer) -> str:
     head, _, signature = issuer.token().split(".")
     return f"{head}.{segment(good_claims(sub='root'))}.{signature}"
@@ -126,6 +139,27 @@ ATTACKS: dict[str, Callable[[Issuer], str]] = {
     "expired": lambda i: i.token(exp=time.time() - 31),
     "expired as text": lambda i: i.token(exp="tomorrow"),
     "expires never": lambda i: i.token(exp=None),
+    "expires as digits": lambda i: i.token(exp=str(int(time.time() + 60))),
+    "expires as true": lambda i: i.token(exp=True),
+    "valid since digits": lambda i: i.token(nbf="1"),
+    "valid since true": lambda i: i.token(nbf=True),
+    "issued as digits": lambda i: i.token(iat="1"),
+    "issued as true": lambda i: i.token(iat=True),
+    "subject as a number": lambda i: i.token(sub=7),
+    "empty subject": lambda i: i.token(sub=""),
+    "audiences that are no texts": lambda i: i.token(aud=[AUDIENCE, 7]),
+    "scope as a number": lambda i: i.token(scope=7),
+    "scope as a table": lambda i: i.token(scope={"orders:read": True}),
+    "scopes that are no texts": lambda i: i.token(scope=["orders:read", 7]),
+    "subject twice": lambda i: with_more(i, '"sub": "root"'),
+    "scope twice": lambda i: with_more(i, '"scope": "admin"'),
+    "twice within a claim": lambda i: with_more(i, '"realm": {"roles": [], "roles": ["admin"]}'),
+    "claim that is no JSON": lambda i: with_more(i, '"a": NaN'),
+    "claims in UTF-16": lambda i: jwt.PyJWS().encode(
+        json.dumps(good_claims()).encode("utf-16"), i.key, "ES256", {"kid": i.kid}
+    ),
+    "algorithm twice": lambda i: signed(i, json.dumps(good_claims()), ', "alg": "ES256"'),
+    "kid twice": lambda i: signed(i, json.dumps(good_claims()), f', "kid": "{i.kid}"'),
     "expires at infinity": lambda i: i.token(exp=float("inf")),
     "not yet valid": lambda i: i.token(nbf=time.time() + 60),
     "issued tomorrow": lambda i: i.token(iat=time.time() + 86_400),
@@ -193,7 +227,7 @@ GOOD = [
     ({"scope": ["orders:read", "a b"]}, {"orders:read", "a b"}),
     ({"scope": ""}, set()),
     ({"scope": None}, set()),
-    ({"scope": 7}, set()),
+    ({"iat": time.time(), "nbf": 0}, {"orders:read", "orders:write"}),
 ]
 
 

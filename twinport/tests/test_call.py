@@ -47,13 +47,15 @@ WEATHER = descriptor_pool.Default().AddSerializedFile(
     ParseDict(FILE, FileDescriptorProto()).SerializeToString()
 )
 
+METHODS = f"are: {SERVICE}/CreateOrder, {SERVICE}/DeleteOrder, {SERVICE}/GetOrder, "
 MISTAKES = [  # arguments, what the one line says
     ([f"{SERVICE}/CreateOrder", '{"sku": '], "JSON: "),
     ([f"{SERVICE}/CreateOrder", '{"skuu": "tea"}'], 'no field named "skuu"'),
     ([f"{SERVICE}/CreateOrder", "[{}, {}]"], "JSON: a list, but the method takes one message"),
     ([f"{SERVICE}/CreateOrder", "7"], "JSON: a message must be an object"),
     ([f"{SERVICE}/Nothing", "{}"], f"METHOD: {SERVICE} has no 'Nothing', but CreateOrder, "),
-    (["CreateOrder", "{}"], "METHOD: 'CreateOrder' is not like package.Service/Method"),
+    (["CreateOrder"], f"METHOD: 'CreateOrder' is not like package.Service/Method; there {METHODS}"),
+    ([], f"METHOD: is missing; there {METHODS}"),
     ([FOREIGN, "{}"], "METHOD: 'grpc.channelz.v1.Channelz' is not known, here or there"),
     ([f"{SERVICE}/CreateOrder", "[" * 5_000], "JSON: "),
     ([f"{SERVICE}/GetOrder", "{}", "--metadata", "authorization"], "--metadata: must be KEY=VALUE"),
@@ -179,6 +181,8 @@ async def test_a_method_of_another_service_is_found_by_reflection(
     async with serving(reflecting(settings), built) as ports:
         target = f"localhost:{ports.grpc}"
         said = await call("weather.v1.WeatherService/Ask", '{"sky": "blue"}', "--target", target)
+        told = await call("Ask", "--target", target)
+    assert told.plain[0].endswith(", weather.v1.WeatherService/Ask")
     assert (said.status, said.answers) == (0, ['{"sky": "blue"}'])
 
 

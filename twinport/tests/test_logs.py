@@ -99,6 +99,19 @@ def test_nothing_that_a_caller_chooses_breaks_the_line(lines: Lines) -> None:
         assert line["http.request.id"] == line["client.address"] == line["user.name"]
 
 
+def test_the_line_of_a_refused_call_says_why(capfd: pytest.CaptureFixture[str]) -> None:
+    refused = [http_call(403, "PERMISSION_DENIED"), grpc_call("PERMISSION_DENIED")]
+    for call in refused:
+        call.reason = 'it needs "a"'
+    for form in ("json", "text"):
+        with logs_to(sinks={"console": {"format": form}}) as logs:
+            logs.access(refused[0])
+            logs.access(refused[1])
+    written = capfd.readouterr().err.splitlines()
+    assert [json.loads(line)["event.reason"] for line in written[:2]] == ['it needs "a"'] * 2
+    assert ['reason=it needs "a"' in line for line in written[2:]] == [True] * 2
+
+
 def test_only_what_somebody_has_to_mend_is_an_error(lines: Lines) -> None:
     codes = ["OK", "NOT_FOUND", "CANCELLED", "UNAVAILABLE", "INTERNAL"]
     with logs_to() as logs:

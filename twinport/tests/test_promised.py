@@ -35,6 +35,7 @@ def log_fields(capfd: pytest.CaptureFixture[str]) -> set[str]:
         for transport in ("http", "grpc"):
             call = Call(transport, "a" * 32, "b" * 16)
             call.request_id, call.peer, call.principal = "r", "10.0.0.7:5000", Principal("ann")
+            call.reason = "not allowed"
             logs.access(call)
             log(ClientCall("next", transport, "GET", 1.0))
         try:

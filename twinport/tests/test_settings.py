@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, RootModel
 
 from twinport.errors import SettingsError
-from twinport.settings import changed
+from twinport.settings import Section, changed
 
 from support.sample_settings import Folder, Settings
 
@@ -139,6 +140,85 @@ def test_a_variable_reaches_a_field_in_mixed_case(folder):
     (folder.secrets / "redis__retries").write_text("3", encoding="utf-8")
     redis = folder.load(WithForeign).settings.redis
     assert (redis.redis_host, redis.RETRIES) == ("cache", 3)
+
+
+class Remote(Section):
+    """What a client is told."""
+
+    target: str = ""
+    """Address."""
+    url: str = ""
+    """Address, too."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Anything."""
+
+
+class WithNames(Settings):
+    """With tables whose keys a user chooses."""
+
+    clients: dict[str, Remote] = Field(default_factory=dict)
+    """Clients."""
+    grants: dict[str, frozenset[str]] = Field(default_factory=dict)
+    """Scopes."""
+
+
+FREE = [  # the table that a file has, the name of a variable or a secret file, where the text goes
+    ('clients.billingAPI.target = "a"', "CLIENTS__BILLINGAPI__TARGET", "clients.billingAPI.target"),
+    ('clients.billingAPI.target = "a"', "CLIENTS__BILLINGAPI__URL", "clients.billingAPI.url"),
+    ('clients.A.headers.X-Key = "a"', "CLIENTS__A__HEADERS__X-KEY", "clients.A.headers.X-Key"),
+    ('clients.A.headers."X.Key" = "a"', "CLIENTS__A__HEADERS__X__KEY", 'clients.A.headers."X.Key"'),
+    ("clients.A.options.Deep.Er = 1", "CLIENTS__A__OPTIONS__DEEP__ER", "clients.A.options.Deep.Er"),
+    ('logs.levels.Order.Book = "INFO"', "LOGS__LEVELS__ORDER__BOOK", 'logs.levels."Order.Book"'),
+    (
+        'logs.sinks.Out = {kind = "file", path = "a"}',
+        "LOGS__SINKS__OUT__PATH",
+        "logs.sinks.Out.path",
+    ),
+    ('grants."Client A" = ["a"]', "GRANTS__CLIENT A", 'grants."Client A"'),
+    ("", "CLIENTS__BillingAPI__TARGET", "clients.billingapi.target"),
+]
+
+
+@pytest.mark.parametrize("in_layer", ["variable", "secret"])
+@pytest.mark.parametrize(("table", "name", "key"), FREE)
+def test_a_name_that_a_file_has_is_found_whatever_its_case(folder, table, name, key, in_layer):
+    folder.write("development", table)
+    text = '["DEBUG"]' if "GRANTS" in name else "DEBUG"
+    say = (
+        in_variable(f"ORDER_BOOK__{name}", text)
+        if in_layer == "variable"
+        else in_secret(name, text)
+    )
+    before = set(folder.load(WithNames).origins)
+    say(folder)
+    loaded = folder.load(WithNames)
+    assert name in loaded.origins[key]
+    assert not table or set(loaded.origins) == before
+
+
+def test_a_name_is_found_in_secrets_and_in_a_table_of_the_same_layer(folder):
+    (folder.secrets / "clients").write_text('{billingAPI = {target = "a"}}', encoding="utf-8")
+    (folder.secrets / "clients__BillingAPI__url").write_text("b", encoding="utf-8")
+    folder.variables["ORDER_BOOK__CLIENTS__BILLINGAPI__HEADERS"] = '{a = "b"}'
+    told = folder.load(WithNames).settings.clients
+    assert told == {"billingAPI": Remote(target="a", url="b", headers={"a": "b"})}
+
+
+def test_a_name_that_may_be_either_of_two_is_refused_until_its_case_tells(folder):
+    folder.write("development", '[clients]\nbillingAPI.target = "a"\nBillingApi.target = "b"')
+    folder.variables["ORDER_BOOK__CLIENTS__BILLINGAPI__TARGET"] = "c"
+    assert folder.mistakes(WithNames) == [
+        "ORDER_BOOK__CLIENTS__BILLINGAPI__TARGET: may mean BillingApi or billingAPI; "
+        "write it in the case of the one that is meant"
+    ]
+    folder.variables = {"ORDER_BOOK__CLIENTS__billingAPI__TARGET": "c"}
+    told = folder.load(WithNames).settings.clients
+    assert {name: each.target for name, each in told.items()} == {
+        "billingAPI": "c",
+        "BillingApi": "b",
+    }
 
 
 @pytest.mark.parametrize("text", ["size = 7", "poolSize = 7", "pools = [7]", "next.size = 7"])

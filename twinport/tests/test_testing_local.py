@@ -82,6 +82,13 @@ async def test_both_clients_reach_the_service() -> None:
     assert [call.transport for call in calls] == ["http", "grpc"]
 
 
+async def test_operations_of_which_nobody_says_who_may_call_them_are_known() -> None:
+    async with testing.serving(testing.free(Settings), build) as service:
+        assert service.closed == []
+    async with testing.serving(testing.free(Settings), traced) as service:
+        assert service.closed == ["look"]
+
+
 async def test_several_services_run_at_once_and_each_tells_of_its_own_calls() -> None:
     settings = testing.free(Settings)
     async with testing.serving(settings, build) as one, testing.serving(settings, build) as other:

@@ -46,6 +46,10 @@ def read_name(process: Running) -> str:
     return process.lines[0]["service.name"]
 
 
+async def test_app_py_says_of_each_operation_who_may_call_it(service: LocalService):
+    assert service.closed == []  # else: `service.allow`, and PUBLIC where everybody may
+
+
 async def test_the_page_of_the_rest_api_tells_a_caller_all_there_is_to_know(service: LocalService):
     document = await service.rest.get("/openapi.json")
     assert openapi_gaps(document.json()) == []

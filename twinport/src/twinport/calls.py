@@ -43,7 +43,8 @@ class Call:
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
     of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended, and
-    `trace_state` W3C's header of that name: both are the concern of `traces` alone. What most
+    `trace_state` W3C's header of that name: both are the concern of `traces` alone. `reason` is
+    why a guard has refused it, for the operator, in words that are ours. What most
     calls do not need stays with the class, as making an object of so much costs each call.
     """
 
@@ -64,6 +65,7 @@ class Call:
     scope: Mapping[str, Any] | None = None  # holds secrets
     span: object | None = None
     trace_state: str | None = None
+    reason: str = ""
 
     def __init__(self, transport: Transport, trace_id: str, span_id: str) -> None:
         self.transport: Transport = transport

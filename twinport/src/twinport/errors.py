@@ -165,6 +165,14 @@ class PermissionDeniedError(ServiceError):
     code = "PERMISSION_DENIED"
 
 
+class InsufficientScopeError(PermissionDeniedError):
+    """The caller lacks scopes; `challenge` is for WWW-Authenticate, empty without tokens."""
+
+    def __init__(self, missing: Iterable[str], challenge: str) -> None:
+        super().__init__(f"not allowed: it needs {', '.join(sorted(missing))}")
+        self.challenge = challenge
+
+
 class ResourceExhaustedError(ServiceError):
     """The caller has used up what it may use, or sent more than a call may hold."""
 

@@ -20,6 +20,7 @@ from .errors import (
     MEDIA_TYPE,
     RETRY_AFTER_S,
     FieldViolation,
+    InsufficientScopeError,
     InternalError,
     InvalidArgumentError,
     OverloadedError,
@@ -105,7 +106,7 @@ async def answer(_: Request, error: Exception) -> JSONResponse:
 def problem(error: ServiceError) -> JSONResponse:
     """Return the answer that says `error`, and note its code in the call that it belongs to."""
     headers = {"retry-after": str(RETRY_AFTER_S)} if isinstance(error, OverloadedError) else {}
-    if isinstance(error, UnauthenticatedError):
+    if isinstance(error, UnauthenticatedError | InsufficientScopeError) and error.challenge:
         headers["www-authenticate"] = error.challenge
     detail, fields = without_secrets(error)
     wrong = [WrongField(**field._asdict()) for field in fields]

@@ -1,6 +1,6 @@
 """Authentication and authorisation of a service, by `auth.mode`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -40,7 +40,9 @@ class Auth:
     def __init__(self, settings: AuthSettings) -> None:
         self._settings, self._permissions = settings, PermissionTable()
         self._method = auth_method(settings)
-        guard = Guard(self._method.authenticate) if self._method else None
+        self.closed: Sequence[str] = ()  # operations of which app.py says nothing, once it is done
+        has_tokens = settings.mode == "jwt"
+        guard = Guard(self._method.authenticate, has_tokens) if self._method else None
         self.rest = rest_guard.RestGuard(guard, self._permissions, settings) if guard else None
         self.rpc = rpc_guard.RpcGuard(guard, self._permissions, settings) if guard else None
 
@@ -63,11 +65,13 @@ class Auth:
         """Guard all routes of `api`, now that each is there; raises StartupError."""
         both = list(rest_guard.operations(api)), list(rpc_guard.operations(methods))
         self._permissions.check(*both)
+        self.closed = self._permissions.undeclared(
+            name for operations in both for name, _ in operations
+        )
         if self.rest is None:
             return
         routes = self.rest.protect(api)
         api.add_security = partial(add_security, routes=routes, settings=self._settings)
-        if closed := self._permissions.undeclared(
-            name for operations in both for name, _ in operations
-        ):
-            logger.warning("closed, as app.py does not say what they need: {}", ", ".join(closed))
+        if self.closed:
+            names = ", ".join(self.closed)
+            logger.warning("closed, as app.py does not say what they need: {}", names)

@@ -1,5 +1,6 @@
 """Permissions: what an operation needs, who calls (the principal), and whether that one may."""
 
+import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -7,7 +8,14 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 
 from ..calls import Call, current
-from ..errors import PermissionDeniedError, StartupError
+from ..errors import (
+    InsufficientScopeError,
+    PermissionDeniedError,
+    StartupError,
+    UnauthenticatedError,
+)
+
+SENDABLE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, 3.3: a word within quotes
 
 
 class Needs(NamedTuple):
@@ -116,10 +124,14 @@ Authenticate = Callable[[Credentials], Awaitable[Principal]]
 
 
 class Guard:
-    """Lets a call in, or raises; `authenticate` raises UnauthenticatedError."""
+    """Lets a call in, or raises; `authenticate` raises UnauthenticatedError.
 
-    def __init__(self, authenticate: Authenticate) -> None:
+    With `asks_for_tokens` a refusal says which scopes a token needs, as RFC 6750, 3.1, has it.
+    """
+
+    def __init__(self, authenticate: Authenticate, asks_for_tokens: bool) -> None:
         self.authenticate = authenticate
+        self._asks_for_tokens = asks_for_tokens
 
     async def admit(self, call: Call, needs: Needs | None, credentials: Credentials) -> None:
         """Note who calls; raises UnauthenticatedError, PermissionDeniedError.
@@ -128,7 +140,26 @@ class Guard:
         """
         if needs is not None and needs.public:
             return
-        principal = await self.authenticate(credentials)
+        principal = await self._identified(call, credentials)
         call.principal = principal
-        if needs is None or not needs.scopes <= principal.scopes:
+        if needs is None:
+            call.reason = "closed: app.py does not say what it needs"
             raise PermissionDeniedError("not allowed")
+        if not needs.scopes <= principal.scopes:
+            missing = needs.scopes - principal.scopes
+            error = InsufficientScopeError(missing, self._challenge(needs.scopes))
+            call.reason = str(error)
+            raise error
+
+    def _challenge(self, scopes: frozenset[str]) -> str:
+        if not self._asks_for_tokens:
+            return ""
+        sendable = " ".join(sorted(filter(SENDABLE.fullmatch, scopes)))
+        return f'Bearer error="insufficient_scope", scope="{sendable}"'
+
+    async def _identified(self, call: Call, credentials: Credentials) -> Principal:
+        try:
+            return await self.authenticate(credentials)
+        except UnauthenticatedError as error:
+            call.reason = ": ".join([str(error), *getattr(error, "__notes__", ())])
+            raise

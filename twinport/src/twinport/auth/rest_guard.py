@@ -74,20 +74,25 @@ class RestGuard:
     async def _admit(self, scope: Scope) -> None:
         call = current.get()
         assert call is not None  # the edge is around us
-        match, needed = self._found(scope)
+        match, found = self._found(scope)
+        needed = found.needs if found and match is Match.FULL else needs()
         await self._guard.admit(call, needed, _credentials(scope))
-        if match is Match.NONE:  # what the framework might find elsewhere, nobody has opened
+        if found is None:  # what the framework might find elsewhere, nobody has opened
             raise HTTPException(404)
+        if match is not Match.FULL:
+            scope["route"] = found.route.original_route
+            raise HTTPException(405)
 
-    def _found(self, scope: Scope) -> tuple[Match, Needs | None]:
+    def _found(self, scope: Scope) -> tuple[Match, GuardedRoute | None]:
         """Return what the framework will find; only a known caller hears that it is nothing."""
-        best = Match.NONE
-        for route, needed in self._routes:
-            match, _ = route.matches(scope)
+        partial: GuardedRoute | None = None
+        for each in self._routes:
+            match, _ = each.route.matches(scope)
             if match is Match.FULL:
-                return match, needed
-            best = match if match is Match.PARTIAL else best
-        return best, needs()
+                return match, each
+            if match is Match.PARTIAL:
+                partial = partial or each
+        return Match.PARTIAL, partial
 
 
 def _credentials(scope: Scope) -> Credentials:

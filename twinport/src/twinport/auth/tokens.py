@@ -1,10 +1,13 @@
 """Callers known by a bearer token: a JWT (RFC 7519) as an access token (RFC 6750)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 import jwt
+from jwt.utils import base64url_decode
 from loguru import logger
 from pydantic import SecretStr
 
@@ -16,6 +19,7 @@ from .settings import AuthSettings
 
 INVALID = 'Bearer error="invalid_token"'  # RFC 6750, 3.1
 REQUIRED = ["exp", "iss", "aud", "sub"]
+HEADERS_KEPT = 64  # an issuer's tokens have one for each key
 
 
 def auth_method(settings: AuthSettings) -> AuthMethod:
@@ -31,6 +35,81 @@ def auth_method(settings: AuthSettings) -> AuthMethod:
     return AuthMethod(Tokens(settings, keys), running, keys.probe)
 
 
+class MalformedTokenError(jwt.DecodeError):
+    """Something in a token is not what RFC 7519 says it is."""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_scope(value: object) -> bool:  # null is what some issuers write for none
+    return value is None or _is_words(value)
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
+
+
+CLAIMS: Mapping[str, Callable[[object], bool]] = {  # PyJWT takes "7" and true for times
+    **dict.fromkeys(("exp", "nbf", "iat"), _is_number),
+    **dict.fromkeys(("iss", "sub"), _is_text),
+    "aud": _is_words,
+}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; of two values of one name, others might see the first."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise MalformedTokenError("a name twice")
+    return value
+
+
+def _no_number(name: str) -> None:
+    raise MalformedTokenError(f"{name} is no JSON")
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = JSON.decode(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise MalformedTokenError("no JSON") from error
+    if not isinstance(value, dict):
+        raise MalformedTokenError("no object")
+    return value
+
+
+@lru_cache(HEADERS_KEPT)
+def _check_header(segment: str) -> None:
+    """Refuse what has a name twice, of which PyJWT takes the last; raises MalformedTokenError."""
+    _object(base64url_decode(segment))
+
+
+class Verifier(jwt.PyJWT):
+    """Takes claims only as RFC 7519 has them: none twice, and each of its type."""
+
+    def __init__(self, scope_claim: str) -> None:
+        super().__init__()
+        self._claims = {scope_claim: _is_scope, **CLAIMS}
+
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:  # theirs to override
+        claims = _object(decoded["payload"])
+        for name, fits in self._claims.items():
+            if name in claims and not fits(claims[name]):
+                raise MalformedTokenError(f"{name} is of another type")
+        return claims
+
+
 class Tokens:
     """Believes a token if one of our issuer's keys has signed it, for us, and for now.
 
@@ -40,6 +119,7 @@ class Tokens:
 
     def __init__(self, settings: AuthSettings, keys: KeyRing) -> None:
         self._settings, self._keys = settings, keys
+        self._verifier = Verifier(settings.scope_claim)
 
     async def __call__(self, credentials: Credentials) -> Principal:
         """Return who calls; raises UnauthenticatedError, UnavailableError if there are no keys."""
@@ -53,6 +133,7 @@ class Tokens:
     async def _claims(self, token: str) -> Mapping[str, Any]:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
+            _check_header(token.partition(".")[0])
         except jwt.InvalidTokenError as error:
             raise _refused(type(error).__name__) from None
         reason = "unknown key"
@@ -64,7 +145,7 @@ class Tokens:
         raise _refused(reason)
 
     def _verified(self, token: str, key: Any, algorithms: Sequence[str]) -> Mapping[str, Any]:
-        return jwt.decode(
+        return self._verifier.decode(
             token,
             key,
             algorithms,
@@ -88,9 +169,10 @@ def _token(authorization: Sequence[str]) -> str:
 
 def _refused(reason: str) -> UnauthenticatedError:
     logger.debug("token refused: {}", reason)
-    return UnauthenticatedError("the token is not valid", challenge=INVALID)
+    error = UnauthenticatedError("the token is not valid", challenge=INVALID)
+    error.add_note(reason)  # for our operator; callers see the text alone
+    return error
 
 
-def _scopes(claim: object) -> frozenset[str]:
-    words = claim.split() if isinstance(claim, str) else claim
-    return frozenset(map(str, words)) if isinstance(words, list) else frozenset()
+def _scopes(claim: str | list[str] | None) -> frozenset[str]:
+    return frozenset(claim.split() if isinstance(claim, str) else claim or ())

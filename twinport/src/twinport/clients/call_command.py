@@ -6,13 +6,14 @@ import json
 import re
 import sys
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool, json_format
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -23,7 +24,14 @@ from loguru import logger
 from opentelemetry import trace
 
 from ..cli import Command, Invocation
-from ..errors import FatalError, ServiceError, SettingsError, UnavailableError, shortened
+from ..errors import (
+    FatalError,
+    ServiceError,
+    SettingsError,
+    StartupError,
+    UnavailableError,
+    shortened,
+)
 from ..traces import Tracing, span, tracing
 from .clients import connect
 from .grpc_channel import open_blocking_channel
@@ -44,7 +52,13 @@ def call_command() -> Command:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("method", metavar="METHOD", help="package.Service/Method")
+    parser.add_argument(
+        "method",
+        metavar="METHOD",
+        nargs="?",
+        default="",
+        help="package.Service/Method; without it, you are told which there are",
+    )
     parser.add_argument(
         "json", metavar="JSON", nargs="?", default="{}", help="the request; a list for a stream"
     )
@@ -137,7 +151,9 @@ async def _method(name: str, client: ClientSettings) -> MethodDescriptor:
     """Return the method `package.Service/Method`; raises SettingsError or UnavailableError."""
     service_name, _, method = name.lstrip("/").partition("/")
     if "." not in service_name or not method:
-        raise SettingsError([f"METHOD: {name!r} is not like package.Service/Method"])
+        problem = f"{name!r} is not like package.Service/Method" if name else "is missing"
+        there = ", ".join(await asyncio.to_thread(_methods, client)) or "none that is known"
+        raise SettingsError([f"METHOD: {problem}; there are: {there}"])
     try:
         service = descriptor_pool.Default().FindServiceByName(service_name)
     except KeyError:
@@ -146,6 +162,35 @@ async def _method(name: str, client: ClientSettings) -> MethodDescriptor:
         names = ", ".join(service.methods_by_name)
         raise SettingsError([f"METHOD: {service_name} has no {method!r}, but {names}"])
     return service.methods_by_name[method]
+
+
+def _methods(client: ClientSettings) -> list[str]:
+    """Return the methods that are known here, and those that the other service tells of."""
+    services = [*_services_here(), *_services_there(client)]
+    names = {f"{each.full_name}/{method}" for each in services for method in each.methods_by_name}
+    return sorted(name for name in names if not name.startswith("grpc."))  # every service has those
+
+
+def _services_here() -> Iterator[ServiceDescriptor]:
+    for module in [*sys.modules.values()]:
+        file = getattr(module, "__dict__", {}).get("DESCRIPTOR")
+        if isinstance(file, FileDescriptor):
+            yield from file.services_by_name.values()
+
+
+def _services_there(client: ClientSettings) -> list[ServiceDescriptor]:
+    try:
+        with open_blocking_channel(Outgoing(client.target, client, ())) as channel:
+            database = ProtoReflectionDescriptorDatabase(channel)
+            return [*_described(DescriptorPool(database), database.get_services())]
+    except (grpc.RpcError, StartupError):  # it is away, or tells nobody
+        return []
+
+
+def _described(pool: DescriptorPool, names: Iterable[str]) -> Iterator[ServiceDescriptor]:
+    for name in names:
+        with suppress(KeyError):  # reflection of v1 has no description in grpc's own library
+            yield pool.FindServiceByName(name)
 
 
 def _reflected(service: str, client: ClientSettings) -> ServiceDescriptor:

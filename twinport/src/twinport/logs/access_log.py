@@ -50,6 +50,8 @@ class Access:
         caller = (self._kept_caller if is_short else self._caller)(call.peer, call.user_agent)
         if call.principal is not None:
             caller += f',"user.name":{quoted(str(call.principal))}'
+        if call.reason:
+            caller += f',"event.reason":{quoted(call.reason)}'
         is_ours = call.request_id == call.trace_id
         request_id = f'"{call.trace_id}"' if is_ours else quoted(self._masked(call.request_id))
         line = (
@@ -97,6 +99,8 @@ def line_of(call: Call, part: Part) -> Line:
     ended_ns = call.started_unix_ns + call.duration_ns
     line = Line(ended_ns / 1e9, part.level, part.level_no, LOGGER, part.message)
     line.fields = {"event.duration": call.duration_ns, "trace.id": call.trace_id}
+    if call.reason:
+        line.labels = {"reason": call.reason}
     return line
 
 

@@ -10,7 +10,7 @@ import inspect
 import json
 import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice, pairwise
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -183,12 +183,28 @@ def is_one_of(annotation: Any, above: Sequence[Any]) -> bool:
     return any(each in above for each in alternatives(annotation))
 
 
-def respelled(annotation: Any, path: Sequence[str]) -> Iterator[str]:
-    """Yield `path` with the case of the fields that it names; what names none stays as it is."""
-    for part in path:
-        names = {name.lower(): name for name in fields(annotation)}
-        yield (name := names.get(part.lower(), part))
-        annotation = type_in(annotation, name)
+def respelled(annotation: Any, path: KeyPath, tables: Sequence[Any]) -> Iterator[str]:
+    """Yield `path` with the case of the fields that it names, or of the keys that are in `tables`.
+
+    A name that is new is in small letters. Raises LookupError for one that is there in several
+    cases, and written in none of them.
+    """
+    while path:
+        part, *rest = [".".join(map(str, path))] if _maps_to_plain(annotation) else map(str, path)
+        yield (name := _respelled(part, fields(annotation), tables))
+        annotation, path = type_in(annotation, name), tuple(rest)
+        tables = [table[name] for table in tables if isinstance(table.get(name), dict)]
+
+
+def _respelled(part: str, known: Iterable[str], tables: Sequence[Any]) -> str:
+    lower = part.lower()
+    there = {key for table in tables for key in table if key.lower() == lower}
+    names = {name.lower(): name for name in known}
+    if lower in names or part in there:
+        return names.get(lower, part)
+    if len(there) > 1:
+        raise LookupError(f"may mean {' or '.join(_part(each) for each in sorted(there))}")
+    return next(iter(there), lower)
 
 
 def with_joined_keys(value: Any, annotation: Any) -> Any:

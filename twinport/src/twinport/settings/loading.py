@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -186,8 +186,9 @@ def _layers(model: type[SettingsRoot], sources: Sources) -> Sequence[Layer]:
     def read(*readers: Reader) -> list[Layer]:
         return [_read(each, model, sources) for each in readers]
 
-    below = read(_facts, _default_file, _environment_file, _secret_files)
-    above = read(_variables, _arguments)
+    files = read(_facts, _default_file, _environment_file)
+    below = [*files, *read(partial(_secret_files, files))]
+    above = read(partial(_variables, below), _arguments)
     middle = opentelemetry.layer(model, sources.variables, below, above)
     layers = [*below, middle, *above]
     return [*(Facts(model, default_tables(model, each.values)) for each in layers), *layers]
@@ -226,7 +227,7 @@ def _environment_file(model: type[SettingsRoot], sources: Sources) -> Layer:
     return TomlFile(model, path)
 
 
-def _secret_files(model: type[SettingsRoot], sources: Sources) -> Layer:
+def _secret_files(below: Sequence[Layer], model: type[SettingsRoot], sources: Sources) -> Layer:
     prefix, paths = sources.prefix.lower(), []
     texts: list[Assignment] = []
     problems: list[str] = []
@@ -235,12 +236,13 @@ def _secret_files(model: type[SettingsRoot], sources: Sources) -> Layer:
         paths = [path for path in shared if path.name.lower().startswith(prefix)]
     named = sources.secrets or sources.variables.get(f"{sources.package.upper()}_SECRETS")
     for path in [*paths, *(_files(Path(named)) if named else [])]:
-        key = path.name.lower().removeprefix(prefix).replace(".", "__")
+        is_prefixed = path.name.lower().startswith(prefix)
+        key = path.name[len(prefix) if is_prefixed else 0 :].replace(".", "__")
         try:
-            texts.append(Assignment(str(path), _path(model, key), text_of(path).rstrip("\r\n")))
+            texts.append(Assignment(str(path), (*key.split("__"),), text_of(path).rstrip("\r\n")))
         except SettingsError as error:
             problems += error.mistakes
-    return Assignments(model, texts, problems)
+    return _in_any_case(model, texts, problems, below)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -248,19 +250,37 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in visible if path.is_file())  # Kubernetes keeps ..data there, too
 
 
-def _path(model: type[SettingsRoot], name: str) -> tuple[str, ...]:
-    """Return the key that a name means, whatever the case of the fields on its way."""
-    return tuple(respelled(model, name.lower().split("__")))
+def _in_any_case(
+    model: type[SettingsRoot],
+    assignments: Sequence[Assignment],
+    problems: list[str],
+    below: Sequence[Layer],
+) -> Layer:
+    """Return texts for keys, each with the case that it has as a field or in the layers `below`."""
+    tables = [layer.values for layer in below]
+    found: list[Assignment] = []
+    for each in sorted(assignments, key=lambda each: len(each.path)):  # a table, then what is in it
+        try:
+            found.append(each._replace(path=tuple(respelled(model, each.path, tables))))
+        except LookupError as error:
+            problems.append(
+                f"{each.origin}: {error}; write it in the case of the one that is meant"
+            )
+        else:
+            tables.append(Assignments(model, found[-1:]).values)
+    return Assignments(model, found, problems)
 
 
-def _variables(model: type[SettingsRoot], sources: Sources) -> Layer:
-    prefix, texts, problems = sources.prefix, [], []
+def _variables(below: Sequence[Layer], model: type[SettingsRoot], sources: Sources) -> Layer:
+    prefix = sources.prefix
+    texts: list[Assignment] = []
+    problems: list[str] = []
     for name, text in sources.variables.items():
         if name.upper().startswith(prefix):
-            texts.append(Assignment(name, _path(model, name[len(prefix) :]), text))
+            texts.append(Assignment(name, (*name[len(prefix) :].split("__"),), text))
         elif meant := _meant(name, prefix, model):
             problems.append(f"{name}: not a setting; did you mean {meant}?")
-    return Assignments(model, texts, problems)
+    return _in_any_case(model, texts, problems, below)
 
 
 def _meant(name: str, prefix: str, model: type[SettingsRoot]) -> str:

@@ -69,12 +69,15 @@ class LocalService:
     `rest` is an HTTP client for paths such as "/v1/orders", `rpc` a channel for stubs, as in
     `OrderServiceStub(service.rpc)`. `calls` are those that have ended, each with its `transport`,
     `method`, `route`, `code`, `status`, `error`, `request_id` and `trace_id`. `spans` are
-    OpenTelemetry's, those of the service's own functions included.
+    OpenTelemetry's, those of the service's own functions included. `closed` are the operations of
+    which no `service.allow` says who may call them, also where `auth` is off: they are closed as
+    soon as it is on.
     """
 
     ports: Ports
     rest: httpx2.AsyncClient
     rpc: grpc.aio.Channel
+    closed: Sequence[str]
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -120,6 +123,7 @@ class LocalService:
             running = service.running(lambda service: build(service, settings))
             async with AsyncExitStack() as clients, self._parts:
                 self.ports = await self._parts.enter_async_context(running)
+                self.closed = service._auth.closed
                 await self._open_clients(clients)
                 yield
             await spans.close(settings.lifecycle.flush.total_seconds())
