@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib import import_module
 from threading import Lock
@@ -20,6 +21,7 @@ from .health import ReadinessServicer
 from .message_timeout import MessageTimeout
 from .server_call import Context, Handler, RpcParts, log_disconnects_as_debug, wrapped
 from .settings import GrpcSettings
+from .threads import with_threads
 
 Option = tuple[str, int]
 
@@ -94,6 +96,7 @@ class RpcServer:
     def __init__(self, settings: GrpcSettings, parts: RpcParts, health: Health) -> None:
         self._settings, self._parts, self._health = settings, parts, health
         self._server = grpc.aio.server(options=options(settings))
+        self._threads = ThreadPoolExecutor(settings.threads, "grpc-method")  # starts none yet
         self._handlers: dict[str, Handler] = {}
         self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
         self.services: list[str] = []
@@ -113,7 +116,8 @@ class RpcServer:
             self.services.append(service)
             for method, handler in handlers.items():
                 name = f"{service}/{method}"
-                self._handlers[name] = wrapped(name, handler, self._parts)
+                asynchronous = with_threads(name, handler, self._threads)
+                self._handlers[name] = wrapped(name, asynchronous, self._parts)
 
     def bind(self) -> int:
         """Take the port and return it; raises StartupError."""
@@ -154,6 +158,7 @@ class RpcServer:
             if not self._is_answering():
                 await self._server.stop(0)
         self._stopped.set()
+        self._threads.shutdown(wait=False)
         ending.result()
 
     def _is_answering(self) -> bool:

@@ -75,5 +75,8 @@ class GrpcSettings(Section):
     compression: Literal["none", "deflate", "gzip"] = "none"
     """How answers are compressed for clients that accept it; requests may be, whatever it says."""
 
+    threads: Annotated[int, Positive] = 40
+    """Methods written with a plain `def` that run at once, each in a thread; more wait."""
+
     reflection: bool = False
     """Describe the services to clients like grpcurl; config/development.toml has it on."""
