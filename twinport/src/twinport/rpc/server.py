@@ -31,6 +31,8 @@ LOOK_AGAIN_S = 1.0
 
 Servicer = TypeVar("Servicer")
 
+PENDING = 4000  # calls that have come and wait for the loop; of more, grpc answers CANCELLED
+
 SILENCE_S = 1.0  # for the message of a call that has begun when the server stops
 OTHER = "_OTHER"  # OpenTelemetry's word for a method that the server does not know
 
@@ -52,6 +54,8 @@ def options(settings: GrpcSettings) -> list[Option]:
         ("grpc.keepalive_timeout_ms", _ms(keepalive.timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", ping_interval),
+        ("grpc.server.max_pending_requests", PENDING),  # from where some are, at random
+        ("grpc.server.max_pending_requests_hard_limit", PENDING),
     ]
     algorithm = ALGORITHMS.get(settings.compression)
     return [*chosen, ("grpc.default_compression_algorithm", algorithm)] if algorithm else chosen
