@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ import pytest
 from grpc._cython import cygrpc
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
-from hyperframe.frame import PingFrame
+from hyperframe.frame import HeadersFrame, PingFrame
 from pydantic import ValidationError
 
 from sample.app import build
@@ -27,11 +28,11 @@ from sample.orders.v1.orders_pb2_grpc import (
 )
 from sample.settings import Settings
 from twinport import Service
-from twinport.calls import CallSettings
+from twinport.calls import Call, CallSettings, Gate
 from twinport.clients.clients import connect
 from twinport.clients.grpc_channel import options as channel_options
 from twinport.clients.settings import ClientKeepalive, ClientSettings, ClientTls
-from twinport.errors import InvalidArgumentError
+from twinport.errors import InvalidArgumentError, OverloadedError
 from twinport.lifecycle import LifecycleSettings
 from twinport.rpc.message_timeout import MAX_UNCUTTABLE
 from twinport.rpc.server import options
@@ -286,16 +287,35 @@ def begin_call(wire: H2Wire, path: str) -> int:
     return wire.headers([*head, *more], end=False)
 
 
+class StatusWire(H2Wire):
+    """Notes the gRPC status of each call."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader, writer)
+        self.statuses: dict[int, str] = {}
+
+    def note(self, frame: Any) -> None:
+        super().note(frame)
+        if isinstance(frame, HeadersFrame):
+            code = int(self.heads[frame.stream_id]["grpc-status"])
+            self.statuses[frame.stream_id] = STATUSES[code].name
+
+
+STATUSES = {status.value[0]: status for status in grpc.StatusCode}
+
+
 @pytest.mark.parametrize("begun", [b"", b"\0\0\0\0"], ids=["silent", "dripping"])
 @pytest.mark.parametrize(
     "path", [f"{METHOD}/CreateOrder", f"{METHOD}/WatchOrders", f"{HEALTH}/Check"]
 )
 async def test_a_call_whose_message_does_not_come_is_cut(opened, path: str, begun: bytes):
-    async with opened(limits={"message_time": "300ms"}) as ports, H2Wire.open(ports.grpc) as wire:
+    limits = {"message_time": "300ms"}
+    async with opened(limits=limits) as ports, StatusWire.open(ports.grpc) as wire:
         wire.begin()
         for _ in range(MAX_UNCUTTABLE + 2):
             wire.body(begin_call(wire, path), begun)
         await wire.ends(2)
+        assert set(wire.statuses.values()) == {"DEADLINE_EXCEEDED"}
         async with channel(ports) as client:
             assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
 
@@ -351,7 +371,7 @@ async def test_who_has_left_makes_room_for_calls_without_a_message(opened):
 
 
 async def test_of_too_many_calls_without_a_message_the_oldest_is_cut(opened):
-    async with opened(limits={"waiting": 10}) as ports, H2Wire.open(ports.grpc) as wire:
+    async with opened(limits={"waiting": 10}) as ports, StatusWire.open(ports.grpc) as wire:
         wire.begin()
         for _ in range(MAX_UNCUTTABLE):
             begin_call(wire, f"{METHOD}/CreateOrder")
@@ -361,9 +381,25 @@ async def test_of_too_many_calls_without_a_message_the_oldest_is_cut(opened):
         for _ in range(10):
             begin_call(wire, f"{METHOD}/CreateOrder")
         await wire.answer(oldest)
-        assert wire.ended == {oldest}
+        assert wire.statuses == {oldest: "RESOURCE_EXHAUSTED"}
         async with channel(ports) as client:
             assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
+
+
+async def flood(port: int) -> set[str]:
+    """Begin as many calls as one connection may; return what those hear that are refused."""
+    async with StatusWire.open(port) as wire:
+        wire.begin()
+        for _ in range(100):
+            begin_call(wire, f"{METHOD}/CreateOrder")
+        await wire.ends(100 - MAX_UNCUTTABLE - 10)  # which may all be of this connection
+        return set(wire.statuses.values())
+
+
+async def test_a_flood_of_calls_without_a_message_is_told_that_it_is_too_much(opened):
+    async with opened(limits={"waiting": 10}) as ports:
+        heard = await asyncio.gather(*(flood(ports.grpc) for _ in range(20)))
+    assert set().union(*heard) == {"RESOURCE_EXHAUSTED"}
 
 
 async def test_a_call_too_many_on_one_connection_waits(opened):
@@ -428,6 +464,67 @@ async def test_one_stream_too_many_of_all_is_refused_and_unary_calls_go_on(opene
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert ids(error.trailing_metadata())
         assert (await stub.ListOrders(NONE)).orders == []
+
+
+async def streams_of_one(bounds: CallSettings, opened: Any, first: str, second: str) -> str:
+    """Open a stream over one transport, and another over the other; return what it hears."""
+    async with opened(bounds) as ports, channel(ports) as client, httpx2.AsyncClient() as http:
+        stub: Any = OrderServiceStub(client)
+        url = f"http://127.0.0.1:{ports.http}/v1/orders:watch"
+        watches = {
+            "grpc": lambda: grpc_watch(stub),
+            "http": lambda: http_watch(http, url),
+        }
+        async with watches[first]() as one, watches[second]() as another:
+            assert one == "OK"
+            return another
+
+
+@asynccontextmanager
+async def grpc_watch(stub: Any) -> AsyncIterator[str]:
+    watch = stub.WatchOrders(WATCH)
+    try:
+        await watch.read()
+        yield "OK"
+    except grpc.aio.AioRpcError as error:
+        yield f"{error.code().name} {error.details()}"
+    finally:
+        watch.cancel()
+
+
+@asynccontextmanager
+async def http_watch(http: httpx2.AsyncClient, url: str) -> AsyncIterator[str]:
+    async with http.stream("GET", url) as response:
+        if response.status_code == httpx2.codes.OK:
+            yield "OK"
+        else:
+            problem = json.loads(await response.aread())
+            yield f"{problem['code']} {problem['detail']}"
+
+
+@pytest.mark.parametrize("first", ["grpc", "http"])
+@pytest.mark.parametrize("second", ["grpc", "http"])
+async def test_one_stream_too_many_of_one_client_is_refused_on_both_transports(
+    opened, first: str, second: str
+):
+    heard = await streams_of_one(CallSettings(max_streams_per_client=1), opened, first, second)
+    assert heard == "RESOURCE_EXHAUSTED one client may have 1 open streams, try again"
+
+
+def test_each_client_has_its_own_streams():
+    gate = Gate(CallSettings(max_streams_per_client=1))
+    calls = [Call("grpc", "", "") for _ in range(3)]
+    for call, peer in zip(calls, ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.1:2"], strict=True):
+        call.peer = peer
+    for call in calls[:2]:
+        gate.admit_stream(call)
+    with pytest.raises(OverloadedError):
+        gate.admit_stream(calls[2])
+    gate.leave(calls[2])  # was not let in, and takes no place away
+    gate.leave(calls[0])
+    gate.admit_stream(calls[2])
+    with pytest.raises(OverloadedError):
+        gate.admit_stream(calls[0])
 
 
 class Yielding(OrderServiceServicer):

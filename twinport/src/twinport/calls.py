@@ -4,6 +4,7 @@ import asyncio
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -97,6 +98,9 @@ class CallSettings(Section):
     max_streams: Annotated[int, Field(ge=1)] = 1000
     """Streams that may be open at once; one more is refused in the same way."""
 
+    max_streams_per_client: Annotated[int, Field(ge=1)] = 500
+    """Streams that one address may have open at once; all clients behind a proxy are one."""
+
     timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=30)
     """Longest time until a unary call is answered; a caller's own deadline may be shorter."""
 
@@ -108,6 +112,7 @@ class Gate:
         self._settings = settings
         self.unary: set[Call] = set()
         self.streams: set[Call] = set()
+        self._streams_of: Counter[str] = Counter()  # by address
 
     def admit(self, call: Call) -> None:
         """Let in a unary call, or one that may turn out to be; raises OverloadedError."""
@@ -117,15 +122,26 @@ class Gate:
 
     def admit_stream(self, call: Call) -> None:
         """Let in a stream, or turn a call into one; raises OverloadedError."""
+        client, most = _client(call), self._settings.max_streams_per_client
         if len(self.streams) >= self._settings.max_streams:
             raise OverloadedError("too many open streams, try again")
+        if self._streams_of[client] >= most:
+            raise OverloadedError(f"one client may have {most} open streams, try again")
         self.unary.discard(call)
+        self._streams_of[client] += call not in self.streams
         self.streams.add(call)
 
     def leave(self, call: Call) -> None:
         """Forget a call that has ended, admitted or not."""
         self.unary.discard(call)
-        self.streams.discard(call)
+        if call in self.streams:
+            self.streams.remove(call)
+            self._forget_stream_of(_client(call))
+
+    def _forget_stream_of(self, client: str) -> None:
+        self._streams_of[client] -= 1
+        if not self._streams_of[client]:
+            del self._streams_of[client]
 
     def counts(self) -> dict[str, int]:
         """Return how many calls run, by kind."""
@@ -134,6 +150,11 @@ class Gate:
     def running(self) -> list[str]:
         """Return the method of every call that runs."""
         return sorted(f"{call.method} {call.path}".strip() for call in self.unary | self.streams)
+
+
+def _client(call: Call) -> str:
+    """Return the address of a peer, which gRPC writes as [::1]:50051 and ASGI as ::1:50051."""
+    return call.peer.rpartition(":")[0].strip("[]")
 
 
 def time_for(header: str | None, longest: float) -> float:

@@ -187,6 +187,7 @@ class H2Wire(Wire):
         self.goaway: GoAwayFrame | None = None
         self.answers: dict[int, Answer] = {}
         self.ended: set[int] = set()
+        self.heads: dict[int, dict[str, str]] = {}
 
     def begin(self, **settings: int) -> None:
         """Send preface and SETTINGS; names are those of RFC 9113, 6.5.2."""
@@ -264,7 +265,7 @@ class H2Wire(Wire):
     def note(self, frame: Frame) -> None:
         answer = self.answers.get(frame.stream_id, Answer(None, b"", None))
         if isinstance(frame, HeadersFrame):
-            fields = dict(self.decoder.decode(frame.data))
+            fields = self.heads[frame.stream_id] = dict(self.decoder.decode(frame.data))
             answer = answer._replace(status=int(fields[":status"]))
         elif isinstance(frame, DataFrame):
             answer = answer._replace(body=answer.body + frame.data)

@@ -16,10 +16,12 @@ MAX_UNCUTTABLE = 20  # calls that may wait, at 15 KB each, and cannot be cut
 LOOKS = 4  # within the time that a message has
 ANSWER, ANSWERS = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
 TOO_LATE = grpc.StatusCode.DEADLINE_EXCEEDED, "the message of the call did not come in time"
+TOO_MANY = grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls wait for their message, try again"
 NO_MESSAGE = grpc.StatusCode.INVALID_ARGUMENT, "the call has no message"
 EOF = grpc.aio.EOF
 
 Task = asyncio.Task[Any] | None
+Refusal = tuple[grpc.StatusCode, str]
 
 
 class MessageTimeout:
@@ -33,6 +35,7 @@ class MessageTimeout:
         self._longest_s = limits.message_time.total_seconds()
         self._most = limits.waiting
         self._waiting: dict[Task, float] = {}  # the one that waits longest is the first
+        self._cut_as: dict[Task, Refusal] = {}
         self._uncuttable: set[Task] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._streams = {name: each for name, each in handlers.items() if each.request_streaming}
@@ -98,26 +101,28 @@ class MessageTimeout:
 
     async def _end(self, task: Task, context: Context) -> None:
         """Answer a call that has been cut, unless its client has gone as well."""
-        is_cut = self._waiting.pop(task, None) is None
-        if is_cut and task is not None and not task.uncancel():
-            await context.abort(*TOO_LATE)
+        self._waiting.pop(task, None)
+        refusal = self._cut_as.pop(task, None)
+        if refusal and task is not None and not task.uncancel():
+            await context.abort(*refusal)
 
     def _watch(self) -> None:
         if len(self._waiting) > self._most:
-            self._cut(next(iter(self._waiting)))
+            self._cut(next(iter(self._waiting)), TOO_MANY)
         if self._timer is None:
             again = self._longest_s / LOOKS
             self._timer = asyncio.get_running_loop().call_later(again, self._cut_overdue)
 
-    def _cut(self, task: Task) -> None:
+    def _cut(self, task: Task, refusal: Refusal) -> None:
         del self._waiting[task]
         if task is not None:
+            self._cut_as[task] = refusal
             task.cancel()
 
     def _cut_overdue(self) -> None:
         self._timer = None
         last = monotonic() - self._longest_s
         for task in [task for task, since in self._waiting.items() if since <= last]:
-            self._cut(task)
+            self._cut(task, TOO_LATE)
         if self._waiting:
             self._watch()

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib import import_module
 from threading import Lock
@@ -20,6 +21,7 @@ from .health import ReadinessServicer
 from .message_timeout import MessageTimeout
 from .server_call import Context, Handler, RpcParts, log_disconnects_as_debug, wrapped
 from .settings import GrpcSettings
+from .threads import with_threads
 
 Option = tuple[str, int]
 
@@ -28,6 +30,8 @@ ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
 LOOK_AGAIN_S = 1.0
 
 Servicer = TypeVar("Servicer")
+
+PENDING = 4000  # calls that have come and wait for the loop; of more, grpc answers CANCELLED
 
 SILENCE_S = 1.0  # for the message of a call that has begun when the server stops
 OTHER = "_OTHER"  # OpenTelemetry's word for a method that the server does not know
@@ -50,6 +54,8 @@ def options(settings: GrpcSettings) -> list[Option]:
         ("grpc.keepalive_timeout_ms", _ms(keepalive.timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", ping_interval),
+        ("grpc.server.max_pending_requests", PENDING),  # from where some are, at random
+        ("grpc.server.max_pending_requests_hard_limit", PENDING),
     ]
     algorithm = ALGORITHMS.get(settings.compression)
     return [*chosen, ("grpc.default_compression_algorithm", algorithm)] if algorithm else chosen
@@ -94,6 +100,7 @@ class RpcServer:
     def __init__(self, settings: GrpcSettings, parts: RpcParts, health: Health) -> None:
         self._settings, self._parts, self._health = settings, parts, health
         self._server = grpc.aio.server(options=options(settings))
+        self._threads = ThreadPoolExecutor(settings.threads, "grpc-method")  # starts none yet
         self._handlers: dict[str, Handler] = {}
         self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
         self.services: list[str] = []
@@ -113,7 +120,8 @@ class RpcServer:
             self.services.append(service)
             for method, handler in handlers.items():
                 name = f"{service}/{method}"
-                self._handlers[name] = wrapped(name, handler, self._parts)
+                asynchronous = with_threads(name, handler, self._threads)
+                self._handlers[name] = wrapped(name, asynchronous, self._parts)
 
     def bind(self) -> int:
         """Take the port and return it; raises StartupError."""
@@ -154,6 +162,7 @@ class RpcServer:
             if not self._is_answering():
                 await self._server.stop(0)
         self._stopped.set()
+        self._threads.shutdown(wait=False)
         ending.result()
 
     def _is_answering(self) -> bool:

@@ -14,7 +14,13 @@ from urllib.parse import unquote
 import grpc
 
 from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, current, is_cut, note_failure
-from ..errors import DeadlineExceededError, InternalError, InvalidArgumentError, ServiceError
+from ..errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    ServiceError,
+    UnimplementedError,
+)
 from ..faults import BINARY_STATUS, details, public, without_secrets
 
 CLIENT_GONE = grpc.aio.InternalError  # what sending raises then, if it is not cancelled before
@@ -150,10 +156,17 @@ class ServerCall:
             call.code = "DEADLINE_EXCEEDED" if self._is_late() else "CANCELLED"
             return None
         answer = public(error)
+        if self._is_left_out(error):
+            answer = UnimplementedError("no such method")
         call.code = answer.code
         if isinstance(answer, InternalError):
             note_failure(call, error)
         return answer
+
+    def _is_left_out(self, error: BaseException) -> bool:
+        """Tell whether generated code has answered for a method that the servicer does not have."""
+        is_unimplemented = self._context.code() is grpc.StatusCode.UNIMPLEMENTED
+        return is_unimplemented and isinstance(error, NotImplementedError)
 
     def _is_late(self) -> bool:
         until = self.call.deadline
@@ -193,20 +206,25 @@ class Method(NamedTuple):
     encode: Encode
 
 
+def kind_of(handler: Handler) -> str:
+    """Return the name of the field of `handler` that holds its method, such as unary_stream."""
+    streams = (handler.request_streaming, handler.response_streaming)
+    return "_".join("stream" if streaming else "unary" for streaming in streams)
+
+
 def wrapped(name: str, handler: Handler, parts: RpcParts) -> Handler:
     """Return `handler` observed and bounded.
 
     A single message is decoded and encoded here, so that bytes that are no message are the
     caller's mistake; the messages of a stream by grpc, whose iterator and context hand them over.
     """
-    streams = (handler.request_streaming, handler.response_streaming)
-    kind = "_".join("stream" if streaming else "unary" for streaming in streams)
+    kind = kind_of(handler)
     decode, encode = _counted(handler.request_deserializer, handler.response_serializer)
     reads, writes = handler.request_streaming, handler.response_streaming
     method = Method(name, getattr(handler, kind), _unbroken if reads else decode, encode)
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     rewrapped: Handler = make(
-        _answering(method, parts, is_stream=any(streams), writes=writes),
+        _answering(method, parts, is_stream=reads or writes, writes=writes),
         decode if reads else None,
         encode if writes else None,
     )

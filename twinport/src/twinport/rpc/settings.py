@@ -23,7 +23,7 @@ class GrpcLimits(Section):
     """Longest time until the one message of a call is there; 20 at once may take longer."""
 
     waiting: Annotated[int, Positive] = 1000
-    """Calls at once whose message is not there; one more cuts the one that waits longest."""
+    """Calls at once whose message is not there; one more refuses the one that waits longest."""
 
     metadata_size: Annotated[Size, Positive] = 16 * 1024
     """Largest metadata of a call; more is answered RESOURCE_EXHAUSTED."""
@@ -74,6 +74,9 @@ class GrpcSettings(Section):
 
     compression: Literal["none", "deflate", "gzip"] = "none"
     """How answers are compressed for clients that accept it; requests may be, whatever it says."""
+
+    threads: Annotated[int, Positive] = 40
+    """Methods written with a plain `def` that run at once, each in a thread; more wait."""
 
     reflection: bool = False
     """Describe the services to clients like grpcurl; config/development.toml has it on."""
