@@ -4,12 +4,12 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import randbytes
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, AnyStr, Literal, Protocol
 
 from loguru import logger
 from pydantic import Field
@@ -42,13 +42,15 @@ class Call:
     `method` is HTTP's, or gRPC's `package.Service/Method`; `route` is the template of the path,
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
-    of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended, and
-    `trace_state` W3C's header of that name: both are the concern of `traces` alone. What most
-    calls do not need stays with the class, as making an object of so much costs each call.
+    of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended,
+    `trace_state` W3C's header of that name, and `debug` B3's decision that no sampler overrules:
+    they are the concern of `traces` alone. What most calls do not need stays with the class, as
+    making an object of so much costs each call.
     """
 
     parent_id: str | None = None
     sampled: bool = False
+    debug: bool = False
     request_id: str = ""
     peer: str = ""
     user_agent: str | None = None
@@ -132,6 +134,14 @@ class Gate:
     def running(self) -> list[str]:
         """Return the method of every call that runs."""
         return sorted(f"{call.method} {call.path}".strip() for call in self.unary | self.streams)
+
+
+def joined(fields: Iterable[tuple[AnyStr, AnyStr]], comma: AnyStr) -> dict[AnyStr, AnyStr]:
+    """Return headers by name; several with one name mean their concatenation (RFC 9110, 5.3)."""
+    values: dict[AnyStr, list[AnyStr]] = {}
+    for name, value in fields:
+        values.setdefault(name, []).append(value)
+    return {name: comma.join(several) for name, several in values.items()}
 
 
 def time_for(header: str | None, longest: float) -> float:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from opentelemetry import trace
+from opentelemetry import context as otel, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -81,6 +81,17 @@ def below_caller(call: Call, context: Context) -> Context:
     return trace.set_span_in_context(caller, context)
 
 
+DEBUG = "b3.debug"  # of a span: nobody may sample it away
+DEBUGGED = otel.create_key("b3-debug")  # of a context: the trace for which B3's decision was read
+
+
+def debugged_trace(call: Call | None, context: Context | None) -> object:
+    """Return the id of the trace for which B3's debug decision holds: of `call`, or one read."""
+    if call is not None and call.debug:
+        return call.trace_id
+    return otel.get_value(DEBUGGED, context)
+
+
 class CallIds(RandomIdGenerator):
     """Hands out the ids that the call has already."""
 
@@ -136,7 +147,12 @@ class CallSampler(Sampler):
             sampled = call.sampled
         else:
             sampled = self.samples(trace.format_trace_id(trace_id))
-        return SamplingResult(Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP, attributes)
+        if not sampled:
+            return SamplingResult(Decision.DROP, attributes)
+        debugged = debugged_trace(call, parent_context)
+        if debugged is not None and debugged == trace.format_trace_id(trace_id):
+            attributes = {**(attributes or {}), DEBUG: True}
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
 
     def get_description(self) -> str:
         return type(self).__name__

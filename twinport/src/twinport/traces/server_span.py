@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from .. import errors
 from ..calls import Call
-from .provider import span_context
+from .provider import DEBUG, span_context
 
 Attributes = dict[str, Any]
 
@@ -68,6 +68,7 @@ def _status(call: Call) -> Status:
 def _attributes(call: Call, opened: ReadableSpan | None) -> Attributes:
     ours = _http(call) if call.transport == "http" else _rpc(call)
     address, _, port = call.peer.rpartition(":")
+    ours[DEBUG] = call.debug or None
     ours["client.address"] = address.strip("[]") or None
     ours["client.port"] = int(port) if port.isdecimal() else None
     ours = {name: value for name, value in ours.items() if value is not None}
