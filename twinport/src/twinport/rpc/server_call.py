@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -179,8 +179,8 @@ class ServerCall:
         return (TRACE_ID, self.call.trace_id), (REQUEST_ID, self.call.request_id)
 
 
-def _by_name(metadata: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    by_name = dict(metadata)
+def _by_name(metadata: Any) -> dict[str, Any]:
+    by_name: dict[str, Any] = dict(metadata)
     if len(by_name) == len(metadata):
         return by_name
     return joined(((name, value) for name, value in metadata if isinstance(value, str)), ",")

@@ -1,12 +1,14 @@
 """The middleware stacks of one FastAPI application: as it is, and with a span for each request."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
+from starlette.applications import Starlette
 from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls import current
@@ -19,6 +21,8 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
 
     The edge chooses one for each call.
     """
+    for app in _apps(api):
+        _forget_others(app)
     plain = api.build_middleware_stack()  # each layer exists only once
     outermost = ServerErrorMiddleware(plain)
     vars(api)["build_middleware_stack"] = lambda: outermost  # the instrumentation asks for one
@@ -44,6 +48,23 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
         return traced(scope, receive, send)
 
     return answer_plainly, answer_traced
+
+
+def _apps(app: Starlette) -> Iterator[Starlette]:
+    """Yield an application and those that are mounted in it."""
+    yield app
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, Starlette):
+            yield from _apps(route.app)
+
+
+def _forget_others(app: Starlette) -> None:
+    """Take out what others have put in for spans, as `opentelemetry-instrument` does at once."""
+    vars(app).pop("build_middleware_stack", None)
+    vars(app).pop("_is_instrumented_by_opentelemetry", None)
+    app.user_middleware[:] = [
+        each for each in app.user_middleware if each.cls is not OpenTelemetryMiddleware
+    ]
 
 
 def _instrumentation_alone(stack: ASGIApp) -> ASGIApp:

@@ -143,8 +143,8 @@ class Propagator(TextMapPropagator):
         if parent.trace_id is not None:
             call.trace_id, call.parent_id = parent.trace_id, parent.span_id
             call.trace_state = parent.state
-        left_to_us = parent.sampled is None
-        call.sampled = self._sampler.samples(call.trace_id) if left_to_us else parent.sampled
+        decided = parent.sampled
+        call.sampled = self._sampler.samples(call.trace_id) if decided is None else decided
         if parent.debug:
             call.debug = True
 
@@ -167,8 +167,9 @@ class Propagator(TextMapPropagator):
         if "-d" not in f"-{get('b3') or ''}".lower() and get("x-b3-flags") != "1":
             return parent  # as most do
         said = read_b3(get)
-        is_of_it = said is not None and said.trace_id in {None, parent.trace_id}
-        return parent._replace(sampled=True, debug=True) if is_of_it and said.debug else parent
+        if said is None or not said.debug or said.trace_id not in {None, parent.trace_id}:
+            return parent
+        return parent._replace(sampled=True, debug=True)
 
     def extract(
         self,

@@ -36,8 +36,12 @@ _providers: list[TracerProvider] = [NoOpTracerProvider()]  # the last one makes 
 @contextmanager
 def made_global(provider: TracerProvider) -> Iterator[None]:
     """Let `provider` make the spans of `opentelemetry.trace.get_tracer`, until the end."""
-    if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):  # nobody has set one
+    before = trace.get_tracer_provider()
+    if isinstance(before, ProxyTracerProvider):  # nobody has set one
         trace.set_tracer_provider(GlobalProvider())
+    elif not isinstance(before, GlobalProvider):  # opentelemetry-instrument has, as distros do
+        _providers[0] = before  # for what is done when no service runs
+        vars(trace)["_TRACER_PROVIDER"] = GlobalProvider()  # two would share out each trace
     _providers.append(provider)
     try:
         yield
