@@ -9,7 +9,14 @@ import pytest
 from opentelemetry import baggage
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract, inject
-from opentelemetry.trace import get_current_span
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import (
+    SpanKind,
+    format_trace_id,
+    get_current_span,
+    get_tracer_provider,
+)
 
 from sample.orders.v1 import orders_pb2 as pb
 from sample.orders.v1.orders_pb2_grpc import (
@@ -21,6 +28,7 @@ from sample.settings import Settings
 from twinport import Service, span
 from twinport.calls import Call, current
 from twinport.service.ports import Ports
+from twinport.service.process import Build
 from twinport.settings import Identity
 from twinport.testing import FakeZipkin
 from twinport.traces import TracesSettings, tracing
@@ -68,8 +76,7 @@ def settings(
     return settings.model_copy(update={"traces": chosen})
 
 
-@pytest.fixture
-async def noting(serving: Any, settings: Settings, seen: Seen) -> AsyncIterator[Ports]:
+def noted_by(seen: Seen) -> Build[Settings]:
     async def built(service: Service, settings: Settings) -> None:
         @service.rest.get("/note")
         async def note() -> None:
@@ -78,7 +85,12 @@ async def noting(serving: Any, settings: Settings, seen: Seen) -> AsyncIterator[
         vars(servicer := OrderServiceServicer()).update(GetOrder=seen.note)
         service.rpc.add(add_OrderServiceServicer_to_server, servicer)
 
-    async with serving(settings, built) as ports:
+    return built
+
+
+@pytest.fixture
+async def noting(serving: Any, settings: Settings, seen: Seen) -> AsyncIterator[Ports]:
+    async with serving(settings, noted_by(seen)) as ports:
         yield ports
 
 
@@ -219,3 +231,51 @@ def test_what_is_read_beside_a_call_is_handed_on_too(carrier):
         inject(headers := {}, context)
     assert headers["b3"] == f"{TRACE}-{SPAN}-d"
     assert headers["x-b3-flags"] == "1"
+
+
+STRANGERS: list[Fields] = [
+    [W3C, (STATE, "a=1"), ("baggage", "a=1")],
+    [("b3", f"{TRACE}-{SPAN}-1"), ("baggage", "a=1")],
+    [("b3", f"{TRACE}-{SPAN}-d")],
+    [*IDS, ("x-b3-flags", "1")],
+    [("b3", "d")],
+    [("x-b3-flags", "1")],
+]
+
+
+@pytest.fixture
+def restarting(settings: Settings) -> Settings:
+    traces = settings.traces.model_copy(update={"continuation": "restart"})
+    return settings.model_copy(update={"traces": traces})
+
+
+@BOTH
+@pytest.mark.parametrize("fields", STRANGERS)
+async def test_a_restarted_trace_takes_nothing_from_its_caller(
+    serving, restarting, seen, ask, fields
+):
+    async with serving(restarting, noted_by(seen)) as ports:
+        await ask(ports, [*fields, ("x-request-id", "theirs")])
+    call = seen.call
+    assert (call.parent_id, call.sampled, call.debug, seen.baggage) == (None, False, False, {})
+    assert call.request_id == call.trace_id != TRACE
+    assert seen.sent["traceparent"] == f"00-{call.trace_id}-{call.span_id}-00"
+    assert seen.sent["b3"] == f"{call.trace_id}-{call.span_id}-0"
+    assert not {STATE, "baggage", "x-b3-flags"} & set(seen.sent)
+
+
+@BOTH
+async def test_a_restarted_trace_is_linked_to_that_of_its_caller(serving, restarting, seen, ask):
+    exporter = InMemorySpanExporter()
+
+    async def built(service: Service, settings: Settings) -> None:
+        provider: Any = get_tracer_provider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        await noted_by(seen)(service, settings)
+
+    always = restarting.traces.model_copy(update={"sample_ratio": 1.0})
+    async with serving(restarting.model_copy(update={"traces": always}), built) as ports:
+        await ask(ports, [W3C])
+    (server,) = [each for each in exporter.get_finished_spans() if each.kind is SpanKind.SERVER]
+    (link,) = server.links
+    assert (format_trace_id(link.context.trace_id), server.parent) == (TRACE, None)

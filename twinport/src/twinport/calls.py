@@ -42,10 +42,11 @@ class Call:
     `method` is HTTP's, or gRPC's `package.Service/Method`; `route` is the template of the path,
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
-    of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended,
-    `trace_state` W3C's header of that name, and `debug` B3's decision that no sampler overrules:
-    they are the concern of `traces` alone. What most calls do not need stays with the class, as
-    making an object of so much costs each call.
+    of the running loop. `scope` is ASGI's. What is the concern of `traces` alone: `span` is the
+    server span, once it has ended, `linked` the ids of a caller whose trace the call does not
+    join, `trace_state` W3C's header of that name, and `debug` B3's decision that no sampler
+    overrules. What most calls do not need stays with the class, as making an object of so much
+    costs each call.
     """
 
     parent_id: str | None = None
@@ -65,6 +66,7 @@ class Call:
     error: BaseException | None = None
     scope: Mapping[str, Any] | None = None  # holds secrets
     span: object | None = None
+    linked: tuple[str, str] | None = None
     trace_state: str | None = None
 
     def __init__(self, transport: Transport, trace_id: str, span_id: str) -> None:
@@ -206,7 +208,7 @@ class Edge:
 
     `join_trace` lets a call join the trace of its caller, for which it needs the headers `reads`;
     `observers` hear of each ended call; `timeout` is the longest time, in seconds, until a unary
-    call is answered.
+    call is answered. The request id of a caller is taken if `takes_request_id` says so.
     """
 
     join_trace: Callable[[Call, Headers], None]
@@ -215,6 +217,7 @@ class Edge:
     gate: Gate
     alarm: Alarm
     timeout: float
+    takes_request_id: bool = True
     ids: Iterator[tuple[str, str]] = field(default_factory=new_ids)
 
     def open(self, transport: Transport, headers: Headers) -> Call:
@@ -223,7 +226,7 @@ class Edge:
         self.join_trace(call, headers)
         call.started_unix_ns = time.time_ns()
         call.started_ns = time.perf_counter_ns()
-        request_id = headers.get(REQUEST_ID)
+        request_id = headers.get(REQUEST_ID) if self.takes_request_id else None
         call.request_id = request_id if request_id and _is_sane(request_id) else call.trace_id
         return call
 

@@ -176,8 +176,9 @@ class Service:
 
 def _edge(settings: Settings, tracing: Tracing, observers: Sequence[Observer], gate: Gate) -> Edge:
     timeout = settings.calls.timeout.total_seconds()
-    propagator = tracing.propagator
-    return Edge(propagator.join, propagator.reads, observers, gate, Alarm(), timeout)
+    propagator, joins = tracing.propagator, settings.traces.continuation == "continue"
+    join = propagator.join if joins else propagator.restart
+    return Edge(join, propagator.reads, observers, gate, Alarm(), timeout, takes_request_id=joins)
 
 
 @contextmanager

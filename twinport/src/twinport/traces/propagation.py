@@ -139,6 +139,16 @@ class Propagator(TextMapPropagator):
         else:
             self._follow(call, parent)
 
+    def restart(self, call: Call, headers: Mapping[str, str]) -> None:
+        """Decide whether `call` is sampled, by the ratio alone; its trace is linked to a caller's.
+
+        Nothing else of what the caller says is taken.
+        """
+        call.sampled = self._sampler.samples(call.trace_id)
+        parent = None if self.reads.isdisjoint(headers) else self._parent(headers.get)
+        if parent is not None and parent.trace_id is not None and parent.span_id is not None:
+            call.linked = parent.trace_id, parent.span_id
+
     def _follow(self, call: Call, parent: Parent) -> None:
         if parent.trace_id is not None:
             call.trace_id, call.parent_id = parent.trace_id, parent.span_id

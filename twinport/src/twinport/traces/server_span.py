@@ -1,13 +1,13 @@
 """The server span of a call, by OpenTelemetry's conventions for HTTP and RPC."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from .. import errors
 from ..calls import Call
@@ -35,13 +35,19 @@ def server_span(call: Call, resource: Resource, scope: InstrumentationScope) -> 
         resource=resource,
         attributes=_attributes(call, opened),
         events=_events(call, opened),
-        links=opened.links if opened else (),
+        links=[*(opened.links if opened else ()), *_links(call)],
         kind=SpanKind.SERVER,
         status=_status(call),
         start_time=call.started_unix_ns,
         end_time=call.started_unix_ns + call.duration_ns,
         instrumentation_scope=scope,
     )
+
+
+def _links(call: Call) -> Iterator[Link]:
+    if call.linked is not None:
+        trace_id, span_id = (int(each, 16) for each in call.linked)
+        yield Link(SpanContext(trace_id, span_id, is_remote=True))
 
 
 def is_failure(call: Call) -> bool:
