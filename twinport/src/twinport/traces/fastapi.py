@@ -15,6 +15,8 @@ from ..calls import current
 from .instrumentations import choose_stable_names
 from .provider import starting_call
 
+MIDDLEWARE: object = OpenTelemetryMiddleware
+
 
 def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp]:
     """Return `api` without and with spans, to which nothing can be added from now on.
@@ -62,9 +64,7 @@ def _forget_others(app: Starlette) -> None:
     """Take out what others have put in for spans, as `opentelemetry-instrument` does at once."""
     vars(app).pop("build_middleware_stack", None)
     vars(app).pop("_is_instrumented_by_opentelemetry", None)
-    app.user_middleware[:] = [
-        each for each in app.user_middleware if each.cls is not OpenTelemetryMiddleware
-    ]
+    app.user_middleware[:] = [each for each in app.user_middleware if each.cls is not MIDDLEWARE]
 
 
 def _instrumentation_alone(stack: ASGIApp) -> ASGIApp:
