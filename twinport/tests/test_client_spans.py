@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import grpc
 import httpx2
 import pytest
+from opentelemetry.context import attach, get_current
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
@@ -66,10 +67,12 @@ def under(traces: Tracing, flag: str) -> Iterator[Call]:
     """Answer a call meanwhile, whose caller has decided about tracing."""
     parent = f"00-{TRACE}-{SPAN}-0{flag}"
     sent = {"traceparent": parent, "baggage": "tenant=acme", "tracestate": "a=b"}
+    before = get_current()
     call = opened(traces, sent)
     token = current.set(call)
     yield call
     current.reset(token)
+    attach(before)  # or later tests have its baggage
 
 
 ORDER = pb.CreateOrderRequest(sku="green-tea", quantity=2)

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import httpx2
 import pytest
-from opentelemetry.trace import get_current_span
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import format_span_id, get_current_span, get_tracer_provider
 
 from sample.app import build
 from sample.orders.domain import Orders
@@ -241,3 +242,51 @@ async def test_a_setting_shows_the_methods_of_the_domain(serving, settings, coll
         spans = await asyncio.to_thread(collector.wait_for_count, 2)
     by_name = {span["name"]: span for span in spans}
     assert by_name["Orders.create"]["parentId"] == by_name["POST /v1/orders"]["id"]
+
+
+class Kept(SpanProcessor):
+    """What a processor of somebody else is told."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.ended: list[ReadableSpan] = []
+        self.shut_down = self.flushed = 0
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.started.append(span.name)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.ended.append(span)
+
+    def shutdown(self) -> None:
+        self.shut_down += 1
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        self.flushed += 1
+        return True
+
+
+@pytest.mark.parametrize("call", [get_over_http, get_over_grpc])
+async def test_a_processor_that_build_adds_sees_each_complete_span(
+    serving, settings, collector, call
+):
+    kept = Kept()
+
+    async def built(service: Service, settings: Settings) -> None:
+        provider: Any = get_tracer_provider()
+        provider.add_span_processor(kept)
+        assert provider.resource.attributes["service.name"] == "service-under-test"
+        await broken(service, settings)
+
+    async with serving(settings, built) as ports:
+        await call(ports, "01")
+        await call(ports, "00")
+        sent = await server_spans(collector, 2)
+        cast("Any", get_tracer_provider()).force_flush()
+    assert len(kept.started) == 1  # a late one has never been open
+    ended = [format_span_id(span.get_span_context().span_id) for span in kept.ended]
+    assert ended == [span["id"] for span in sent]
+    names = {sent[0]["name"]}
+    assert {span.name for span in kept.ended} == names
+    assert [span.status.is_ok for span in kept.ended] == [False, False]
+    assert (kept.flushed, kept.shut_down) == (1, 1)

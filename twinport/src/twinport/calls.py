@@ -5,12 +5,12 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import randbytes
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, AnyStr, Literal, Protocol
 
 from loguru import logger
 from pydantic import Field
@@ -43,14 +43,17 @@ class Call:
     `method` is HTTP's, or gRPC's `package.Service/Method`; `route` is the template of the path,
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
-    of the running loop. `scope` is ASGI's. `span` is the server span, once it has ended, and
-    `trace_state` W3C's header of that name: both are the concern of `traces` alone. `reason` is
-    why a guard has refused it, for the operator, in words that are ours. What most
-    calls do not need stays with the class, as making an object of so much costs each call.
+    of the running loop. `scope` is ASGI's. `reason` is why a guard has refused it, for the
+    operator, in words that are ours. What is the concern of `traces` alone: `span` is the
+    server span, once it has ended, `linked` the ids of a caller whose trace the call does not
+    join, `trace_state` W3C's header of that name, and `debug` B3's decision that no sampler
+    overrules. What most calls do not need stays with the class, as making an object of so much
+    costs each call.
     """
 
     parent_id: str | None = None
     sampled: bool = False
+    debug: bool = False
     request_id: str = ""
     peer: str = ""
     user_agent: str | None = None
@@ -65,6 +68,7 @@ class Call:
     error: BaseException | None = None
     scope: Mapping[str, Any] | None = None  # holds secrets
     span: object | None = None
+    linked: tuple[str, str] | None = None
     trace_state: str | None = None
     reason: str = ""
 
@@ -157,6 +161,14 @@ def _client(call: Call) -> str:
     return call.peer.rpartition(":")[0].strip("[]")
 
 
+def joined(fields: Iterable[tuple[AnyStr, AnyStr]], comma: AnyStr) -> dict[AnyStr, AnyStr]:
+    """Return headers by name; several with one name mean their concatenation (RFC 9110, 5.3)."""
+    values: dict[AnyStr, list[AnyStr]] = {}
+    for name, value in fields:
+        values.setdefault(name, []).append(value)
+    return {name: comma.join(several) for name, several in values.items()}
+
+
 def time_for(header: str | None, longest: float) -> float:
     """Return how long, in seconds, a call is of use; raises InvalidArgumentError.
 
@@ -219,7 +231,7 @@ class Edge:
 
     `join_trace` lets a call join the trace of its caller, for which it needs the headers `reads`;
     `observers` hear of each ended call; `timeout` is the longest time, in seconds, until a unary
-    call is answered.
+    call is answered. The request id of a caller is taken if `takes_request_id` says so.
     """
 
     join_trace: Callable[[Call, Headers], None]
@@ -228,6 +240,7 @@ class Edge:
     gate: Gate
     alarm: Alarm
     timeout: float
+    takes_request_id: bool = True
     ids: Iterator[tuple[str, str]] = field(default_factory=new_ids)
 
     def open(self, transport: Transport, headers: Headers) -> Call:
@@ -236,7 +249,7 @@ class Edge:
         self.join_trace(call, headers)
         call.started_unix_ns = time.time_ns()
         call.started_ns = time.perf_counter_ns()
-        request_id = headers.get(REQUEST_ID)
+        request_id = headers.get(REQUEST_ID) if self.takes_request_id else None
         call.request_id = request_id if request_id and _is_sane(request_id) else call.trace_id
         return call
 

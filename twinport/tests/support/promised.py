@@ -101,11 +101,11 @@ def settings() -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     some = {"some": 0}
-    measured = Metrics(MetricsSettings(), Readings(lambda: some, lambda: some, lambda: 0))
+    measured = Metrics(MetricsSettings(), Readings(lambda: some, lambda: some, lambda: 0, some))
     for transport in ("http", "grpc"):
         measured.observe(Call(transport, "a" * 32, "b" * 16))
         measured.observe_client(ClientCall("next", transport, "GET", 1.0))
-    ours = r"^(# \w+ )?(http|rpc|server|event|traces|logs)_.*\n"
+    ours = r"^(# \w+ )?(http|rpc|server|event|traces|logs|background)_.*\n"
     text = "".join(found[0] for found in re.finditer(ours, measured.render().decode(), re.M))
     for family in text_string_to_metric_families(text):
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}

@@ -13,6 +13,7 @@ from functools import partial
 
 from loguru import logger
 
+from ..errors import StartupError
 from .signals import Signals, call_in
 
 # Ctrl-C reaches all processes of a terminal, and those that started others (make, a supervisor)
@@ -71,16 +72,34 @@ class Stop:
         hurry.cancel()
 
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # before a restart; each is twice the one before
+
+
 class Background:
-    """Tasks that run as long as the service; one that ends by itself ends the service in order."""
+    """Tasks beside the calls; one that ends although it must not ends the service in order.
+
+    `restarts` counts, by name, how often those that may fail have begun anew.
+    """
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._may_end: set[str] = set()
+        self.restarts: dict[str, int] = {}
 
-    def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Start `work`; it should run until it is cancelled."""
-        task = asyncio.create_task(_run(work), name=name)
+    def spawn(
+        self, name: str, work: Callable[[], Awaitable[None]], *, once: bool, restart: bool
+    ) -> None:
+        """Start `work`, see `Service.spawn`; raises StartupError if one of that name runs."""
+        if name in self.running():
+            raise StartupError(f"background task {name!r} is spawned twice")
+        if once:
+            self._may_end.add(name)
+        if restart:
+            self.restarts.setdefault(name, 0)
+        task = asyncio.create_task(
+            self._restarted(name, work) if restart else _run(work), name=name
+        )
         self._tasks[name] = task
         task.add_done_callback(self._ended)
 
@@ -98,10 +117,35 @@ class Background:
     def _ended(self, task: asyncio.Task[None]) -> None:
         name, error = task.get_name(), None if task.cancelled() else task.exception()
         if error is None:
-            self._stop.fail(f"background task {name!r} ended by itself")
+            if name not in self._may_end or task.cancelled():
+                self._stop.fail(f"background task {name!r} ended by itself")
             return
         logger.opt(exception=error).error("background task {!r} failed", name)
         self._stop.fail(f"background task {name!r} died: {type(error).__name__}")
+
+    async def _restarted(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            began = time.monotonic()
+            error = await _failure(work)
+            if error is None and name in self._may_end:
+                return
+            if time.monotonic() - began > LONGEST_PAUSE_S:  # it had recovered
+                pause_s = FIRST_PAUSE_S
+            self.restarts[name] += 1
+            how = "failed" if error else "ended by itself"
+            line = "background task {!r} {}, begins anew in {:g} s"
+            logger.opt(exception=error).error(line, name, how, pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+async def _failure(work: Callable[[], Awaitable[None]]) -> Exception | None:
+    try:
+        await work()
+    except Exception as error:
+        return error
+    return None
 
 
 async def _run(work: Callable[[], Awaitable[None]]) -> None:

@@ -220,11 +220,15 @@ class LoopLag:
 
 
 class Readings(NamedTuple):
-    """What others count, asked at each scrape: calls that run, by kind; what never arrived."""
+    """What others count, asked at each scrape: calls that run, by kind; what never arrived.
+
+    `restarts` are those of tasks in the background, by name.
+    """
 
     running: Counts
     dropped_lines: Counts
     dropped_spans: Callable[[], int]
+    restarts: Mapping[str, int]
 
 
 class Metrics(Collector):
@@ -262,6 +266,7 @@ class Metrics(Collector):
             yield from metrics.collect()
         yield self._running()
         yield self._dropped_lines()
+        yield self._restarts()
         text = "Spans that never reached the backend."
         yield CounterMetricFamily("traces_dropped_spans", text, self._readings.dropped_spans())
         yield self.lag.collect()
@@ -270,6 +275,13 @@ class Metrics(Collector):
         family = GaugeMetricFamily("server_active_calls", "Calls that run now.", labels=["kind"])
         for kind, count in self._readings.running().items():
             family.add_metric([kind], count)
+        return family
+
+    def _restarts(self) -> Metric:
+        text = "Tasks in the background that have begun anew."
+        family = CounterMetricFamily("background_restarts", text, labels=["task"])
+        for task, count in self._readings.restarts.items():
+            family.add_metric([task], count)
         return family
 
     def _dropped_lines(self) -> Metric:

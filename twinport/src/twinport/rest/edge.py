@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..calls import GRPC_TIMEOUT, REQUEST_ID, Call, Edge, current, is_cut, note_failure
+from ..calls import GRPC_TIMEOUT, REQUEST_ID, Call, Edge, current, is_cut, joined, note_failure
 from ..errors import CLIENT_CLOSED_REQUEST, DeadlineExceededError, InternalError, UnavailableError
 from ..faults import problem, public, refusal
 from .exchange import LENGTH, BoundedBody, Exchange, peer_of, too_large, unread
@@ -49,7 +49,7 @@ class RestEdge:
             await self._plain(scope, receive, send)
             return
         head = dict(scope["headers"])  # of several with one name the last
-        headers = NONE if self._names.isdisjoint(head) else self._read(head)
+        headers = NONE if self._names.isdisjoint(head) else self._read(scope, head)
         call = _described(self._edge.open("http", headers), scope, head)
         # Not reset: the server runs each request in a task, and so in a context, of its own. What
         # the call has left in the background keeps it, for its logs.
@@ -68,8 +68,10 @@ class RestEdge:
             exchange.close()
             self._edge.close(call)
 
-    def _read(self, head: Mapping[bytes, bytes]) -> Mapping[str, str]:
+    def _read(self, scope: Scope, head: Mapping[bytes, bytes]) -> Mapping[str, str]:
         """Return what we read of the headers, which most requests do without."""
+        if len(head) < len(scope["headers"]):
+            head = joined(scope["headers"], b",")
         return {
             name: head[key].decode("latin-1") for key, name in self._reads.items() if key in head
         }

@@ -13,7 +13,17 @@ from urllib.parse import unquote
 
 import grpc
 
-from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, current, is_cut, note_failure
+from ..calls import (
+    EARLY_S,
+    REQUEST_ID,
+    TRACE_ID,
+    Call,
+    Edge,
+    current,
+    is_cut,
+    joined,
+    note_failure,
+)
 from ..errors import (
     DeadlineExceededError,
     InternalError,
@@ -83,7 +93,7 @@ class ServerCall:
         is_stream: bool,
     ) -> None:
         self._parts, self._context, self._is_stream = parts, context, is_stream
-        metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+        metadata = _by_name(context.invocation_metadata() or ())
         self.call = parts.edge.open("grpc", metadata)
         self.call.method = method
         self.call.peer = _address(context.peer())
@@ -180,6 +190,13 @@ class ServerCall:
 
     def _ids(self) -> tuple[tuple[str, str], ...]:
         return (TRACE_ID, self.call.trace_id), (REQUEST_ID, self.call.request_id)
+
+
+def _by_name(metadata: Any) -> dict[str, Any]:
+    by_name: dict[str, Any] = dict(metadata)
+    if len(by_name) == len(metadata):
+        return by_name
+    return joined(((name, value) for name, value in metadata if isinstance(value, str)), ",")
 
 
 @lru_cache(maxsize=1024)  # there are fewer connections than calls

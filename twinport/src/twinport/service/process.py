@@ -109,8 +109,8 @@ def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
         hearing() as signals,
         logging_to(settings.logs, identity, _package_of(settings)) as logs,
         tracing(settings.traces, identity, redact) as spans,
-        bare_clients_traced(),
         instrumented(os.environ),
+        bare_clients_traced(),
     ):
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             failure = runner.run(_served(settings, build, logs, spans, signals))

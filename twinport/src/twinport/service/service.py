@@ -69,7 +69,9 @@ class Service:
         self._settings, self._tracing, self._stop = settings, tracing, stop
         self._gate, self._health, self._logs = Gate(settings.calls), Health(), logs
         self._background = Background(stop)
-        readings = Readings(self._gate.counts, logs.dropped, tracing.dropped)
+        readings = Readings(
+            self._gate.counts, logs.dropped, tracing.dropped, self._background.restarts
+        )
         self._metrics = Metrics(settings.metrics, readings)
         is_metered = settings.metrics.enabled
         observers = (*observers, *([self._metrics.observe] if is_metered else []))
@@ -107,12 +109,23 @@ class Service:
         """Return the HTTP client for the service of `[clients.name]`; raises StartupError."""
         return self._clients.http(name)
 
-    def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` as long as the service; it is cancelled after the servers have stopped.
+    def spawn(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        *,
+        once: bool = False,
+        restart: bool = False,
+    ) -> None:
+        """Run `work` beside the calls; it is cancelled after the servers have stopped.
 
-        If it ends by itself, returning or raising, the service stops in order with status 1.
+        If it ends by itself, returning or raising, the service stops in order with status 1. With
+        `once` it may return. With `restart` it is called again instead, after a pause that grows
+        from a second to a minute: each failure is an ERROR with its traceback, and is counted by
+        `background_restarts_total`. With both it is called until it has returned once. Raises
+        StartupError if a task of that name runs already.
         """
-        self._background.spawn(name, work)
+        self._background.spawn(name, work, once=once, restart=restart)
         self._resources.push_async_callback(self._background.end, name)
 
     def check(self, name: str, probe: Probe) -> None:
@@ -176,8 +189,9 @@ class Service:
 
 def _edge(settings: Settings, tracing: Tracing, observers: Sequence[Observer], gate: Gate) -> Edge:
     timeout = settings.calls.timeout.total_seconds()
-    propagator = tracing.propagator
-    return Edge(propagator.join, propagator.reads, observers, gate, Alarm(), timeout)
+    propagator, joins = tracing.propagator, settings.traces.continuation == "continue"
+    join = propagator.join if joins else propagator.restart
+    return Edge(join, propagator.reads, observers, gate, Alarm(), timeout, takes_request_id=joins)
 
 
 @contextmanager

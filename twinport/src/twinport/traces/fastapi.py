@@ -1,15 +1,19 @@
 """The middleware stacks of one FastAPI application: as it is, and with a span for each request."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.trace import TracerProvider
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls import current
 from .instrumentations import choose_stable_names
 from .provider import starting_call
+
+MIDDLEWARE: object = OpenTelemetryMiddleware
 
 
 def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp]:
@@ -19,6 +23,8 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
     errors, which the edge does, and route each request once more: here the span gets its name when
     the call has ended.
     """
+    for app in _apps(api):
+        _forget_others(app)
     plain = api.build_middleware_stack()  # each layer exists only once
     choose_stable_names()
 
@@ -46,6 +52,21 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
         return traced(scope, receive, send)
 
     return answer_plainly, answer_traced
+
+
+def _apps(app: Starlette) -> Iterator[Starlette]:
+    """Yield an application and those that are mounted in it."""
+    yield app
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, Starlette):
+            yield from _apps(route.app)
+
+
+def _forget_others(app: Starlette) -> None:
+    """Take out what others have put in for spans, as `opentelemetry-instrument` does at once."""
+    vars(app).pop("build_middleware_stack", None)
+    vars(app).pop("_is_instrumented_by_opentelemetry", None)
+    app.user_middleware[:] = [each for each in app.user_middleware if each.cls is not MIDDLEWARE]
 
 
 def _method(scope: Scope) -> tuple[str, dict[str, str]]:

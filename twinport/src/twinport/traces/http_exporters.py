@@ -14,6 +14,7 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
 from ..logs.bounded_queue import Then, UndeliveredError
+from .provider import DEBUG
 
 TIMEOUT_S = 2  # so that a backend which never answers cannot hold the exit
 CLASSES = {  # only the one that is chosen is imported
@@ -32,6 +33,8 @@ class HttpExporter:
         self._session = _Session()
         make: Callable[..., SpanExporter] = getattr(import_module(module), name)
         self._exporter = make(endpoint=endpoint, timeout=TIMEOUT_S, session=self._session)
+        if kind == "zipkin":
+            _tell_debug_by_b3(self._exporter)
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Send `spans`; raises UndeliveredError."""
@@ -46,6 +49,19 @@ class HttpExporter:
     def close(self) -> None:
         """Close the connection."""
         self._exporter.shutdown()
+
+
+def _tell_debug_by_b3(exporter: Any) -> None:
+    """Let only those spans be `debug` that are: OpenTelemetry's encoder says it of all."""
+    encode = exporter.encoder._encode_span
+
+    def encoded(span: ReadableSpan, endpoint: object) -> dict[str, Any]:
+        zipkins: dict[str, Any] = encode(span, endpoint)
+        if DEBUG not in (span.attributes or {}):
+            zipkins.pop("debug", None)
+        return zipkins
+
+    exporter.encoder._encode_span = encoded
 
 
 class _Session(requests.Session):

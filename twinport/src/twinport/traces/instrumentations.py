@@ -1,9 +1,11 @@
 """Starts OpenTelemetry's instrumentation of each library that has one installed.
 
-As the command `opentelemetry-instrument` does it, but for what has spans of ours already.
+As the command `opentelemetry-instrument` does it, but for what has spans of ours already: where
+that command has been there before us, its part in these is withdrawn.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
@@ -26,21 +28,37 @@ def instrumented(variables: Mapping[str, str]) -> Iterator[None]:
     """Use every instrumentation there is until the end; one that fails is a line in the log."""
     names = variables.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
     disabled = OURS.union(name.strip() for name in names)
-    entries = [each for each in entry_points(group=GROUP) if disabled.isdisjoint({each.name, ALL})]
+    there = entry_points(group=GROUP)
+    for entry in there:
+        if entry.name in OURS:
+            _withdraw(entry)
+    entries = [each for each in there if disabled.isdisjoint({each.name, ALL})]
     with ExitStack() as undo:
         for entry in entries:
             _use(entry, undo)
         yield
 
 
+def _withdraw(entry: EntryPoint) -> None:
+    """End what has patched a library in front of us, or each of its calls has two spans."""
+    if entry.module not in sys.modules:
+        return
+    instrumentor = entry.load()()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        _end(instrumentor)
+        logger.debug("traces: {} was traced, and is by us from now on", entry.name)
+
+
 def _use(entry: EntryPoint, undo: ExitStack) -> None:
     try:
-        if _fits(entry):
-            choose_stable_names()
-            instrumentor = entry.load()()
+        if not _fits(entry):
+            return
+        choose_stable_names()
+        instrumentor = entry.load()()
+        if not instrumentor.is_instrumented_by_opentelemetry:  # else whoever did it may end it
             instrumentor.instrument(skip_dep_check=True)
             undo.callback(_end, instrumentor)
-            logger.debug("traces: {} is traced", entry.name)
+        logger.debug("traces: {} is traced", entry.name)
     except Exception as error:  # whatever it does, the service can do without
         logger.warning("traces: {} is not traced: {}: {}", entry.name, type(error).__name__, error)
 

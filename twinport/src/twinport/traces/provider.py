@@ -9,9 +9,15 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from opentelemetry import trace
+from opentelemetry import context as otel, trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    Span as SdkSpan,
+    SpanProcessor,
+    TracerProvider as SdkProvider,
+)
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import (
@@ -36,8 +42,12 @@ _providers: list[TracerProvider] = [NoOpTracerProvider()]  # the last one makes 
 @contextmanager
 def made_global(provider: TracerProvider) -> Iterator[None]:
     """Let `provider` make the spans of `opentelemetry.trace.get_tracer`, until the end."""
-    if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):  # nobody has set one
+    before = trace.get_tracer_provider()
+    if isinstance(before, ProxyTracerProvider):  # nobody has set one
         trace.set_tracer_provider(GlobalProvider())
+    elif not isinstance(before, GlobalProvider):  # opentelemetry-instrument has, as distros do
+        _providers[0] = before  # for what is done when no service runs
+        vars(trace)["_TRACER_PROVIDER"] = GlobalProvider()  # two would share out each trace
     _providers.append(provider)
     try:
         yield
@@ -50,6 +60,10 @@ class GlobalProvider(TracerProvider):
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> Tracer:
         return _GlobalTracer(lambda provider: provider.get_tracer(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the SDK's has besides: `add_span_processor`, `force_flush`, `resource`."""
+        return getattr(_providers[-1], name)
 
 
 class _GlobalTracer(NoOpTracer):
@@ -79,6 +93,17 @@ def below_caller(call: Call, context: Context) -> Context:
         return context
     caller = NonRecordingSpan(span_context(call, call.parent_id, is_remote=True))
     return trace.set_span_in_context(caller, context)
+
+
+DEBUG = "b3.debug"  # of a span: nobody may sample it away
+DEBUGGED = otel.create_key("b3-debug")  # of a context: the trace for which B3's decision was read
+
+
+def debugged_trace(call: Call | None, context: Context | None) -> object:
+    """Return the id of the trace for which B3's debug decision holds: of `call`, or one read."""
+    if call is not None and call.debug:
+        return call.trace_id
+    return otel.get_value(DEBUGGED, context)
 
 
 class CallIds(RandomIdGenerator):
@@ -136,21 +161,51 @@ class CallSampler(Sampler):
             sampled = call.sampled
         else:
             sampled = self.samples(trace.format_trace_id(trace_id))
-        return SamplingResult(Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP, attributes)
+        if not sampled:
+            return SamplingResult(Decision.DROP, attributes)
+        debugged = debugged_trace(call, parent_context)
+        if debugged is not None and debugged == trace.format_trace_id(trace_id):
+            attributes = {**(attributes or {}), DEBUG: True}
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
 
     def get_description(self) -> str:
         return type(self).__name__
 
 
-class EndedSpans(SpanProcessor):
-    """Passes ended spans on; that of a call only when the call has ended and all is known."""
+class CallProvider(SdkProvider):
+    """The provider of one service; processors that are added hear of a call when all is known."""
 
-    def __init__(self, *processors: SpanProcessor) -> None:
-        self._processors = list(processors)
+    def __init__(self, spans: "EndedSpans", sampler: CallSampler, resource: Resource) -> None:
+        super().__init__(
+            sampler=sampler,
+            resource=resource,
+            shutdown_on_exit=False,  # whoever made it stops it
+            id_generator=CallIds(),
+        )
+        self._spans = spans
+        super().add_span_processor(spans)
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        self._spans.add(span_processor)
+
+
+class EndedSpans(SpanProcessor):
+    """Passes ended spans on; that of a call only when the call has ended and all is known.
+
+    Of `queue`, the service's own way out, only the end of spans is asked.
+    """
+
+    def __init__(self, queue: SpanProcessor | None) -> None:
+        self._added: tuple[SpanProcessor, ...] = ()
+        self._all: tuple[SpanProcessor, ...] = () if queue is None else (queue,)
 
     def add(self, processor: SpanProcessor) -> None:
         """Pass spans on to `processor` too."""
-        self._processors.append(processor)
+        self._added, self._all = (*self._added, processor), (*self._all, processor)
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
+        for processor in self._added:
+            processor.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
         call = current.get()
@@ -161,9 +216,13 @@ class EndedSpans(SpanProcessor):
 
     def release(self, span: ReadableSpan) -> None:
         """Pass on a span that is complete."""
-        for processor in self._processors:
+        for processor in self._all:
             processor.on_end(span)
 
     def shutdown(self) -> None:
-        for processor in self._processors:
+        for processor in self._all:
             processor.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        flushed = [processor.force_flush(timeout_millis) for processor in self._all]
+        return all(flushed)

@@ -1,17 +1,17 @@
 """The server span of a call, by OpenTelemetry's conventions for HTTP and RPC."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from .. import errors
 from ..calls import Call
-from .provider import span_context
+from .provider import DEBUG, span_context
 
 Attributes = dict[str, Any]
 
@@ -35,13 +35,19 @@ def server_span(call: Call, resource: Resource, scope: InstrumentationScope) -> 
         resource=resource,
         attributes=_attributes(call, opened),
         events=_events(call, opened),
-        links=opened.links if opened else (),
+        links=[*(opened.links if opened else ()), *_links(call)],
         kind=SpanKind.SERVER,
         status=_status(call),
         start_time=call.started_unix_ns,
         end_time=call.started_unix_ns + call.duration_ns,
         instrumentation_scope=scope,
     )
+
+
+def _links(call: Call) -> Iterator[Link]:
+    if call.linked is not None:
+        trace_id, span_id = (int(each, 16) for each in call.linked)
+        yield Link(SpanContext(trace_id, span_id, is_remote=True))
 
 
 def is_failure(call: Call) -> bool:
@@ -68,6 +74,7 @@ def _status(call: Call) -> Status:
 def _attributes(call: Call, opened: ReadableSpan | None) -> Attributes:
     ours = _http(call) if call.transport == "http" else _rpc(call)
     address, _, port = call.peer.rpartition(":")
+    ours[DEBUG] = call.debug or None
     ours["client.address"] = address.strip("[]") or None
     ours["client.port"] = int(port) if port.isdecimal() else None
     ours = {name: value for name, value in ours.items() if value is not None}

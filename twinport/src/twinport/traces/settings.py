@@ -26,6 +26,9 @@ class TracesSettings(Section):
     """Part of the calls that are traced, 0 to 1, where no caller has decided already."""
     propagators: list[Propagation] = Field(default=["tracecontext", "b3", "baggage"])
     """Headers that carry a trace from service to service: all are read, in this order, and sent."""
+    continuation: Literal["continue", "restart"] = "continue"
+    """Whether a call joins the trace of its caller and takes its baggage and `x-request-id`, or
+    begins a trace of its own, as it should where strangers call."""
     functions: list[str] = Field(default=[])
     """Modules whose public functions and methods get a span each, such as `shop.orders.domain`."""
     keep_errors: bool = True

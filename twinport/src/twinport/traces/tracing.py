@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
@@ -22,7 +22,14 @@ from ..logs.settings import RedactSettings
 from ..settings import Identity
 from .exporters import make_span_queue
 from .propagation import Propagator
-from .provider import CallIds, CallSampler, EndedSpans, below_caller, made_global, starting_call
+from .provider import (
+    CallProvider,
+    CallSampler,
+    EndedSpans,
+    below_caller,
+    made_global,
+    starting_call,
+)
 from .server_span import is_failure, name_of, server_span
 from .settings import TracesSettings, bounds, not_honoured
 from .span_queue import Redaction, SpanQueue
@@ -70,16 +77,10 @@ class Tracing:
     def __init__(
         self, settings: TracesSettings, resource: Resource, queue: SpanQueue | None
     ) -> None:
-        self._queue, self._spans = queue, EndedSpans(*filter(None, [queue]))
+        self._queue, self._spans = queue, EndedSpans(queue)
         self.sampler = CallSampler(settings.sample_ratio)
         self.propagator = Propagator(settings.propagators, self.sampler)
-        self.provider = TracerProvider(
-            sampler=self.sampler,
-            resource=resource,
-            shutdown_on_exit=False,  # whoever made it stops it
-            id_generator=CallIds(),
-        )
-        self.provider.add_span_processor(self._spans)
+        self.provider = CallProvider(self._spans, self.sampler, resource)
         self._tracer = self.provider.get_tracer(SCOPE.name)
         self._keeps_errors = settings.keep_errors
         self._slow_ns = settings.keep_slower_than.total_seconds() * 1e9
