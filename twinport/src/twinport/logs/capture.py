@@ -58,6 +58,7 @@ class Bridge(logging.Handler):
         line.fields = origin(record.filename, record.lineno, record.funcName)
         line.labels = {name: value for name, value in vars(record).items() if name not in STANDARD}
         line.error = record.exc_info[1] if record.exc_info else None
+        line.stack = f"{record.stack_info}\n" if record.stack_info else ""
         self._emit(line)
 
 

@@ -133,7 +133,8 @@ class Logs:
             line.fields["error.type"] = type(line.error).__name__
             line.fields["error.message"] = redactor.text(written(line.error))
             line.package = self._package
-            line.stack = redactor.text("".join(traceback.format_exception(line.error)))
+            line.stack = "".join((*traceback.format_exception(line.error), line.stack))
+        line.stack = redactor.text(line.stack)
 
     def _ids(self) -> Mapping[str, str]:
         span = trace.get_current_span().get_span_context()
@@ -156,10 +157,13 @@ class Logs:
         record = message.record
         caught = record["exception"]
         level, at = record["level"], record["time"].timestamp()
-        line = Line(at, level.name, level.no, record["name"] or "", record["message"])
+        stack = str(record.get("stack", ""))  # of `profiling`: for handlers of others in the text
+        text = record["message"].removesuffix(f":\n{stack}" if stack else "")
+        line = Line(at, level.name, level.no, record["name"] or "", text)
         line.fields = origin(record["file"].name, record["line"], record["function"])
         line.labels = record["extra"]
         line.error = caught.value if caught else None
+        line.stack = stack
         self.emit(line)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
