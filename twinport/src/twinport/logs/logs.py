@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from loguru import logger
 from opentelemetry import trace
@@ -22,7 +21,7 @@ from ..redact import written
 from ..settings import Identity
 from . import access_log, formats
 from .bounded_queue import Losses, SinkThread
-from .capture import bridging, capturing_stderr, loop_handler
+from .capture import OWN, bridging, capturing_stderr, loop_handler, set_root_level
 from .file_sink import File
 from .formats import NUMBERS, ROOT, Line, is_below, now, origin
 from .settings import (
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 FLUSH_S = 3.0
 MOST_NAMES = 10_000  # a library may invent a logger for each connection
-OWN = "logs"  # the logger of what the sinks say of themselves
 
 
 @contextmanager
@@ -59,6 +57,7 @@ def logging_to(settings: LogsSettings, identity: Identity, package: str = "") ->
         stack.enter_context(bridging(logs.emit))
         handler = LoguruHandler(logs)
         stack.callback(handler.remove)
+        stack.enter_context(handler.kept())
         logs._levels.listen(handler.set_lowest)
         if settings.capture_stderr:
             stack.enter_context(capturing_stderr(logs.emit))
@@ -227,24 +226,42 @@ class LoguruHandler:
         self._logs = logs
         self._lowest: int | None = None
         self._handler: int | None = None
+        self._lock = threading.RLock()  # a level that goes back after its time has its own thread
 
     def set_lowest(self, lowest: int) -> None:
         """Have loguru and the standard library pass on this level, and what is above it."""
-        if lowest == self._lowest:
-            return
-        if self._handler is None:
-            logger.remove()  # what loguru starts with
-        self._lowest = lowest
-        old, self._handler = self._handler, self._add(lowest)
-        if old is not None:
-            logger.remove(old)
-        logging.getLogger().setLevel(lowest)
+        with self._lock:
+            if lowest == self._lowest:
+                return
+            if self._handler is None:
+                logger.remove()  # what loguru starts with
+            self._lowest = lowest
+            old, self._handler = self._handler, self._add(lowest)
+            _remove(old)
+            set_root_level(lowest)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Come back, in the body, when somebody else removes all handlers of loguru."""
+        kind: Any = type(logger)
+        before = kind.remove
+
+        def remove(some: Any, handler_id: int | None = None) -> None:
+            with self._lock:
+                before(some, handler_id)
+                if self._lowest is not None and handler_id in {None, self._handler}:
+                    self._handler = self._add(self._lowest)
+
+        kind.remove = remove
+        try:
+            yield
+        finally:
+            kind.remove = before
 
     def remove(self) -> None:
         """Let loguru write to stderr again, as it does by itself."""
         if self._handler is not None:
-            with suppress(ValueError):  # somebody else removed all handlers
-                logger.remove(self._handler)
+            _remove(self._handler)
             logger.add(sys.stderr)
 
     def _add(self, lowest: int) -> int:
@@ -260,6 +277,12 @@ class LoguruHandler:
             backtrace=False,
             diagnose=False,  # never the values of variables: passwords are among them
         )
+
+
+def _remove(handler: int | None) -> None:
+    with suppress(ValueError):  # somebody else removed all handlers, past `kept`
+        if handler is not None:
+            logger.remove(handler)
 
 
 class Levels:
