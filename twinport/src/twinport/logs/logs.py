@@ -59,7 +59,7 @@ def logging_to(settings: LogsSettings, identity: Identity, package: str = "") ->
         stack.callback(handler.remove)
         stack.enter_context(handler.kept())
         logs._levels.listen(handler.set_lowest)
-        if settings.capture_stderr:
+        if settings.capture_stderr and sys.__stderr__:  # else 2 may be a file of somebody
             stack.enter_context(capturing_stderr(logs.emit))
         yield logs
 
@@ -262,7 +262,7 @@ class LoguruHandler:
         """Let loguru write to stderr again, as it does by itself."""
         if self._handler is not None:
             _remove(self._handler)
-            logger.add(sys.stderr)
+            logger.add(sys.stderr or sys.__stderr__ or (lambda _message: None))
 
     def _add(self, lowest: int) -> int:
         def take(message: "Message") -> None:
