@@ -188,6 +188,37 @@ def test_an_output_that_takes_nothing_ends_in_one_line(folder):
     assert done.stderr == f"{PROGRAM}: cannot write the output: No space left on device\n"
 
 
+TALKATIVE = f"""
+import asyncio, os, signal, sys
+from contextlib import suppress
+from {NAME}.settings import Settings
+from twinport import main
+async def build(service, settings):
+    for stream in (sys.stdout, sys.__stderr__):
+        with suppress(OSError, AttributeError):
+            stream.write("of the service's own")
+    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+sys.exit(main(Settings, build))
+"""
+HERE = ["http.port=0", "grpc.port=0", "management.port=0", "lifecycle.drain=0s"]
+ENDS = [
+    (["run", *(f"--set={chosen}" for chosen in HERE)], 0),
+    (["run", "--set=traces.exporter=console", *(f"--set={chosen}" for chosen in HERE)], 0),
+    (["run", "--set=http.host=192.0.2.1"], 1),
+    (["run", "--set=no.such=1"], 2),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status"), ENDS)
+@pytest.mark.parametrize("outputs", [">/dev/full", "2>/dev/full", ">/dev/full 2>&1", ">&- 2>&-"])
+def test_an_output_that_takes_nothing_leaves_the_exit_status_alone(
+    folder, outputs, arguments, status
+):
+    command = shlex.join([sys.executable, "-c", TALKATIVE, *arguments])
+    done = subprocess.run(["sh", "-c", f"{command} {outputs}"], capture_output=True, check=False)
+    assert done.returncode == status, done.stderr
+
+
 def test_an_output_that_is_closed_is_no_mistake(folder):
     closed = f"{shlex.quote(sys.executable)} -m {NAME} config show >&-"
     done = subprocess.run(["sh", "-c", closed], capture_output=True, text=True, check=False)

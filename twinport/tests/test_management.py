@@ -180,6 +180,6 @@ async def test_a_signal_shows_the_stacks_and_the_service_goes_on():
         ports = await service.ports()
         service.process.send_signal(signal.SIGUSR1)
         line = await service.logged("stacks of")
-        assert "thread MainThread" in line["message"]
+        assert "thread MainThread" in line["error.stack_trace"]
         async with operator(ports) as here:
             assert (await here.get("/readyz")).status_code == 200

@@ -1,12 +1,15 @@
 """What becomes of spans when the backend is there, slow, gone, or comes back."""
 
 import asyncio
+import json
 import re
 import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 from loguru import logger
@@ -163,6 +166,78 @@ def test_a_span_that_cannot_be_encoded_is_lost_alone(collector, lines, exporter)
         make_spans(1)
         collector.wait_for_any()
     assert "1 spans dropped, 0 waiting" in lines[0]
+
+
+class Choosy(BaseHTTPRequestHandler):
+    """Answers as the server's `refusal` to what is larger than its `limit`, or redirects all."""
+
+    def do_POST(self) -> None:
+        size = int(self.headers["Content-Length"])
+        body = self.rfile.read(size)
+        status, text = self.server.refusal
+        is_refused = size > self.server.limit
+        if not is_refused:
+            self.server.taken.extend(span["name"] for span in json.loads(body))
+        self.send_response(status if is_refused else 202)
+        if status in {301, 302, 307}:
+            self.send_header("Location", "/elsewhere")
+        body = text.encode() if is_refused else b""
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.server.taken.append("redirected")
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def choosy() -> Iterator[HTTPServer]:
+    server = HTTPServer(("127.0.0.1", 0), Choosy)
+    server.limit, server.refusal, server.taken = 20_000, (413, ""), []
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def exporting_to(server: HTTPServer, identity: Identity, exporter: str = "zipkin") -> Any:
+    url = f"http://127.0.0.1:{server.server_port}/spans"
+    return tracing(TracesSettings(exporter=exporter, endpoint=url), identity)
+
+
+@pytest.mark.parametrize("identity", [PRODUCTION, DEVELOPMENT])
+@pytest.mark.parametrize("refusal", [(413, ""), (400, "message exceeds the limit")])
+def test_a_span_that_is_too_large_is_lost_alone(choosy, lines, monkeypatch, refusal, identity):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+    choosy.refusal = refusal
+    with exporting_to(choosy, identity) as traces:
+        make_spans(20)
+        with span("large", **{f"k{number}": "x" * 1000 for number in range(30)}):
+            pass
+        make_spans(22)
+        close(traces, 20)
+        lines.wait_for(1)
+    assert choosy.taken == ["work"] * 42
+    (line,) = lines
+    assert f"answered {refusal[0]}" in line
+    assert "; 1 spans dropped, " in line
+
+
+@pytest.mark.parametrize("exporter", ["zipkin", "otlp"])
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_is_not_followed_and_loses_nothing_silently(choosy, lines, status, exporter):
+    choosy.limit, choosy.refusal = 0, (status, "")
+    with exporting_to(choosy, PRODUCTION, exporter) as traces:
+        make_spans(3)
+        lines.wait_for(1)
+        close(traces, 1)
+    assert choosy.taken == []
+    assert f"answered {status}" in lines[0]
 
 
 def test_what_was_dropped_is_said_once_a_minute(collector, lines, monkeypatch):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from .errors import FatalError, SettingsError
 from .redact import usual
@@ -45,7 +45,7 @@ def main(
 ) -> int:
     """Run the command that is named; return 0, or 1 if it failed, or 2 for settings and usage."""
     package = model.__module__.partition(".")[0]
-    serve = Command("run", "serve until SIGINT or SIGTERM", lambda call: run(call.load().settings))
+    serve = Command("run", "serve until SIGINT or SIGTERM", lambda call: _serve(run, call))
     parser = _parser(package, [serve, *commands])
     parsed, rest = parser.parse_known_args(arguments)
     if rest:  # its name only: what follows may be a secret
@@ -55,21 +55,33 @@ def main(
     invocation = Invocation(parsed, model, sources)
     try:
         status: int = parsed.run(invocation)
-        print(end="", flush=True)
+        write("", sys.stdout)
     except SettingsError as error:
         return _fail(2, *error.mistakes)
     except FatalError as error:
         return _fail(1, f"{sources.program}: {usual().text(str(error))}")
     except BrokenPipeError:  # `config reference | head`: nobody wants the rest
-        _forget_output()
+        _forget_output(sys.stdout)
         return 0
     return status
 
 
+def _serve(run: Callable[[Any], int], call: Invocation) -> int:
+    status = run(call.load().settings)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(FatalError):  # it has served, whatever became of what was printed meanwhile
+            write("", stream)
+    return status
+
+
 def _fail(status: int, *lines: str) -> int:
-    with suppress(OSError):  # of a disk that is full: the status still tells
-        for line in lines:
-            print("".join(char if char.isprintable() else " " for char in line), file=sys.stderr)
+    shown = ("".join(char if char.isprintable() else " " for char in line) for line in lines)
+    texts = ((sys.stdout, ""), (sys.stderr, "".join(f"{line}\n" for line in shown)))
+    for stream, text in texts:
+        with suppress(
+            FatalError, BrokenPipeError
+        ):  # of a disk that is full: the status still tells
+            write(text, stream)
     return status
 
 
@@ -162,15 +174,26 @@ def _print(text: str) -> None:
     if sys.stdout is None:  # closed by `>&-`: there is nobody to print for
         return
     encoding = sys.stdout.encoding
+    shown = text.encode(encoding, "backslashreplace").decode(encoding).rstrip("\n")
+    write(f"{shown}\n", sys.stdout)
+
+
+def write(text: str, stream: TextIO | None) -> None:
+    """Write what waits, and `text`; raises FatalError or BrokenPipeError, and forgets it, if not.
+
+    None is a stream that was closed before the start: there is nobody to write for.
+    """
+    if stream is None:
+        return
     try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding).rstrip("\n"), flush=True)
+        print(text, end="", file=stream, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:  # a disk that is full
-        _forget_output()
+        _forget_output(stream)
         raise FatalError(f"cannot write the output: {error.strerror}") from error
 
 
-def _forget_output() -> None:
+def _forget_output(stream: TextIO) -> None:
     """Let Python find nothing to complain of when it flushes at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

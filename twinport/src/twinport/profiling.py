@@ -54,8 +54,17 @@ def log_stacks(loop: asyncio.AbstractEventLoop) -> None:
     """Log the stacks of all tasks of `loop` and of all threads, from whatever thread."""
     tasks = [_of_task(task) for task in asyncio.all_tasks(loop)]
     threads = [_of_thread(thread) for thread in threading.enumerate()]
-    stacks = "\n".join((*tasks, *threads))
-    logger.warning("stacks of {} tasks and {} threads:\n{}", len(tasks), len(threads), stacks)
+    counts = f"{len(tasks)} tasks and {len(threads)} threads"
+    _warn_with("\n".join((*tasks, *threads)), f"stacks of {counts}")
+
+
+def _warn_with(stack: str, message: str) -> None:
+    """Log `message` with `stack`, which our sinks show below the line."""
+
+    def add(record: Any) -> None:
+        record["stack"] = stack
+
+    logger.patch(add).warning("{}:\n{}", message, stack)
 
 
 def log_stacks_apart(loop: asyncio.AbstractEventLoop) -> None:
@@ -145,8 +154,8 @@ class _Watch:
         while not self._ended.wait(BEAT_S):
             if self._silent_s() > self._limit_s and not self._is_logged:
                 self._is_logged = True
-                blocked = "the event loop is blocked, for {} s so far:\n{}"
-                logger.warning(blocked, self._limit_s, stack_of(self._loop_thread))
+                blocked = f"the event loop is blocked, for {self._limit_s} s so far"
+                _warn_with(stack_of(self._loop_thread), blocked)
 
     def _silent_s(self) -> float:
         """Return for how long the loop has not done what it should have done."""

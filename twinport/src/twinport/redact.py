@@ -28,6 +28,12 @@ PAIR = 2  # items
 SHORTEST_STEM = 3
 MOST_KEPT, LONGEST_KEPT = 1024, 64  # names that are remembered, and characters of one
 
+# Whoever chooses a part of a text could forge a line by a line's end, repaint the terminal by
+# control characters, and turn around what is read by marks, embeddings and isolates of directions.
+CONTROLS = (*range(32), *range(127, 160))
+MARKS = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+ESCAPES = {code: f"\\x{code:02x}" for code in CONTROLS} | {code: f"\\u{code:04x}" for code in MARKS}
+
 Span = tuple[int, int]
 Search = Callable[[str], Iterator[Span]]
 
@@ -165,6 +171,11 @@ def redactor_of(names: tuple[str, ...], patterns: tuple[str, ...]) -> Redactor:
 def usual() -> Redactor:
     """Return the redactor of the names above, for where no settings are at hand."""
     return redactor_of(NAMES, ())
+
+
+def visible(text: str) -> str:
+    """Return a text on one line, with escapes for what a terminal would obey."""
+    return text if text.isprintable() else text.translate(ESCAPES)
 
 
 def written(value: object) -> str:

@@ -23,7 +23,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from loguru import logger
 from opentelemetry import trace
 
-from ..cli import Command, Invocation
+from ..cli import Command, Invocation, write
 from ..errors import (
     FatalError,
     ServiceError,
@@ -125,13 +125,18 @@ async def _call(
         requests = _requests(method, arguments.json)
         with span(f"call {arguments.method}") as root:
             trace_id = trace.format_trace_id(root.get_span_context().trace_id)
-            print(f"trace id {trace_id}", file=sys.stderr, flush=True)
+            _name(trace_id)
             await _print(_answers(method, client, requests, metadata))
     except ServiceError as error:
         fields = "".join(f"; {wrong.field}: {wrong.description}" for wrong in error.fields)
         raise CallError(f"{error.code}: {error}{fields}") from error
     finally:
         await spans.close(flush_s)
+
+
+def _name(trace_id: str) -> None:
+    with suppress(FatalError):  # of a disk that is full: the answer matters
+        write(f"trace id {trace_id}\n", sys.stderr)
 
 
 def _pair(text: str) -> tuple[str, str | bytes]:
@@ -263,4 +268,4 @@ async def _print(answers: AsyncIterator[Message]) -> None:
             indent=None,
             ensure_ascii=False,
         )
-        print(line, flush=True)
+        write(f"{line}\n", sys.stdout)

@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from loguru import logger
 
 from ..errors import StartupError
+from ..redact import visible
 from .signals import Signals, call_in
 
 # Ctrl-C reaches all processes of a terminal, and those that started others (make, a supervisor)
@@ -184,11 +186,13 @@ class LastResort:
 
     def _end(self) -> None:
         _end_without_lock(LAST_WORDS_S)  # from now on: a busy machine may have let it wait
-        line = f"{self._program}: did not stop in time, still running: {self._running()}"
+        running = visible(self._running())
+        line = f"{self._program}: did not stop in time, still running: {running}"
         stack = self._blocked(ANSWER_S)
         text = f"{line}, while the event loop is blocked:\n{stack}" if stack else f"{line}\n"
         faulthandler.cancel_dump_traceback_later()
-        print(text, end="", file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # a disk that is full: the process has to end even so
+            print(text, end="", file=sys.stderr, flush=True)
         os._exit(1)
 
 

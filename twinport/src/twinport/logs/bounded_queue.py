@@ -38,7 +38,7 @@ class Losses:
     """Counts what is dropped on the way to one place, and reports it: at once, then once a minute.
 
     `say` is called in a thread that is there only while there may be something to report. With a
-    `hint`, which may name the {reason}, that is the only line ever.
+    `hint`, which may name the {reason}, that is the only line while nobody is there to answer.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class Losses:
         with self._lock:
             self.dropped += dropped
             self._waiting, self._reason = waiting, reason or self._reason
+            if dropped and reason:
+                self._forget_hint()
             if self._is_reporting or self._closed.is_set():
                 return
             self._is_reporting = True
@@ -67,7 +69,14 @@ class Losses:
 
     def recover(self) -> None:
         """Forget the reason: something has arrived."""
-        self._reason = ""
+        with self._lock:
+            self._reason = ""
+            self._forget_hint()
+
+    def _forget_hint(self) -> None:
+        """Report as usual from now on: somebody is there, and takes or refuses."""
+        if self._hint:
+            self._hint, self._is_reporting = "", False
 
     def close(self, waiting: int) -> None:
         """Say, as the last thing, what is lost with those that still wait."""
@@ -81,8 +90,8 @@ class Losses:
             self._say(f"{self._room}: {lost} {self._unit} did not reach {self._place}")
 
     def _report(self) -> None:
-        if self._hint:
-            self._say(self._hint.replace("{reason}", self._reason))
+        if hint := self._hint:
+            self._say(hint.replace("{reason}", self._reason))
             return
         while text := self._news():
             self._say(text)
@@ -104,7 +113,7 @@ class Then(Enum):
     """What becomes of a batch that was not taken."""
 
     RETRY = auto()
-    SPLIT = auto()  # its items are sent one by one: some of them are refused for good
+    SPLIT = auto()  # it is halved until it fits: it is too large, or some are refused for good
     DROP = auto()
 
 
@@ -156,7 +165,7 @@ class BoundedQueue(Generic[Item]):
         self._give_up_at = float("inf")  # once it is closed
         self._is_last_round = False
         self._failures, self._pause_s = 0, FIRST_PAUSE_S
-        self._single = 0  # items to send one by one
+        self._suspects, self._most = 0, bounds.batch  # left of a batch to split; as many at once
         self.at_end: Callable[[], None] = lambda: None  # called by the thread
         self.thread(name, self._run).start()
 
@@ -218,7 +227,7 @@ class BoundedQueue(Generic[Item]):
     def _run(self) -> None:
         while self._wait():
             try:
-                self._deliver(self._take(1 if self._single else self._batch))
+                self._deliver(self._take(min(self._suspects, self._most) or self._batch))
             except Exception as error:  # a disk that the items are on
                 self._pause(f"{type(error).__name__}: {error}")
         self.at_end()
@@ -255,7 +264,8 @@ class BoundedQueue(Generic[Item]):
             return
         self._put_back(batch)
         if then is Then.SPLIT:
-            self._single = len(batch)
+            self._suspects = max(self._suspects, len(batch))
+            self._most = len(batch) // 2
         else:
             self._pause(reason)
 
@@ -266,7 +276,8 @@ class BoundedQueue(Generic[Item]):
     def _settle(self, batch: Sequence[Item]) -> None:
         self._remove(batch)
         self._pause_s = FIRST_PAUSE_S
-        self._single = max(0, self._single - len(batch))
+        self._suspects = max(0, self._suspects - len(batch))
+        self._most = min(2 * self._most, self._batch)
 
     def _pause(self, reason: str) -> None:
         self._losses.add(0, reason, self.waiting)

@@ -12,7 +12,7 @@ then keeps gRPC from chattering there.
 
 import asyncio
 import faulthandler
-import logging
+import logging.config
 import os
 import re
 import sys
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 Emit = Callable[[Line], None]
+OWN = "logs"  # the logger of what the sinks say of themselves
+KEPT = (
+    "{} takes away the handlers of the root logger: that of these sinks stays, and its level, too;"
+    " loggers that are disabled there (disable_existing_loggers) are silent"
+)
 STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
 
@@ -40,7 +45,7 @@ def bridging(emit: Emit) -> Iterator[None]:
 
     Afterwards all is as it was.
     """
-    with _root_logger(Bridge(emit)), _catching(emit), warnings.catch_warnings():
+    with _root_logger(emit), _catching(emit), warnings.catch_warnings():
         warnings.showwarning = _warnings_to(emit)
         yield
 
@@ -58,6 +63,7 @@ class Bridge(logging.Handler):
         line.fields = origin(record.filename, record.lineno, record.funcName)
         line.labels = {name: value for name, value in vars(record).items() if name not in STANDARD}
         line.error = record.exc_info[1] if record.exc_info else None
+        line.stack = f"{record.stack_info}\n" if record.stack_info else ""
         self._emit(line)
 
 
@@ -68,16 +74,71 @@ def _message(record: logging.LogRecord) -> str:
         return f"{record.msg} % {record.args!r} ({type(error).__name__}: {error})"
 
 
+class Root(logging.RootLogger):
+    """The root logger, while its first handler is ours and its level that of the settings.
+
+    `fileConfig`, `dictConfig` and `basicConfig(force=True)` put others in place of both.
+    """
+
+    _handlers: "Handlers"
+
+    @property
+    def handlers(self) -> list[logging.Handler]:
+        return self._handlers
+
+    @handlers.setter
+    def handlers(self, handlers: list[logging.Handler]) -> None:
+        self._handlers.clear()
+        self._handlers += handlers
+
+    def setLevel(self, level: int | str) -> None:
+        pass  # `set_root_level` does, as the settings say
+
+
+class Handlers(list[logging.Handler]):
+    """Handlers, the first of which stays: that which `emit` is behind."""
+
+    def __init__(self, emit: Emit) -> None:
+        super().__init__([Bridge(emit)])
+        self._emit = emit
+
+    def remove(self, handler: logging.Handler) -> None:
+        if handler is self[0]:
+            self._emit(now("WARNING", OWN, KEPT.format(_caller())))
+        else:
+            super().remove(handler)
+
+    def clear(self) -> None:
+        del self[1:]
+        self.remove(self[0])
+
+
+def _caller() -> str:
+    """Return where the code stands that uses `logging` or the classes above."""
+    files = {__file__, logging.__file__, logging.config.__file__}
+    frame = sys._getframe()
+    while frame.f_code.co_filename in files and frame.f_back:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def set_root_level(level: int) -> None:
+    """Have the standard library's loggers pass on this level, and what is above it."""
+    logging.Logger.setLevel(logging.getLogger(), level)
+
+
 @contextmanager
-def _root_logger(bridge: Bridge) -> Iterator[None]:
+def _root_logger(emit: Emit) -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    root.handlers = [bridge]
+    kind, level, outer = root.__class__, root.level, vars(root).get("_handlers")
+    root.__class__ = Root  # behind which the list of the root itself is as it was
+    vars(root)["_handlers"] = Handlers(emit)
     try:
         yield
     finally:
-        root.handlers = handlers
-        root.setLevel(level)
+        root.__class__ = kind
+        vars(root)["_handlers"] = outer
+        set_root_level(level)
 
 
 def _warnings_to(emit: Emit) -> Callable[..., None]:

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AnyHttpUrl, Field, validate_call
 
+from ..redact import visible
+
 TIMEOUT_S = 5.0
 
 
@@ -57,8 +59,8 @@ def text_of(line: Mapping[str, Any], left_out: int) -> str:
     """Return the message: what, where, and how to find the rest of it."""
     head = f"*{line['log.level'].upper()}* {line['service.name']}"
     parts = [
-        f"{head} ({line['service.environment']}): {line['message']}",
-        f"`{line['error.type']}: {line['error.message']}`" if "error.type" in line else "",
+        f"{head} ({line['service.environment']}): {visible(line['message'])}",
+        f"`{line['error.type']}: {visible(line['error.message'])}`" if "error.type" in line else "",
         f"trace {line['trace.id']}" if "trace.id" in line else "",
         f"(and {left_out} more lines since the last message)" if left_out else "",
     ]

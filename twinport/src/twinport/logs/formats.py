@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ..redact import written
+from ..redact import ESCAPES, visible, written
 from ..settings import Identity
 from .settings import Level
 
@@ -42,8 +42,9 @@ COLOURS: Mapping[str, str] = {  # loguru's own
     "CRITICAL": "\033[41m" + BOLD,
 }
 LOGGER_WIDTH = 24
-# Control characters in a message could repaint the terminal, a line's end in it forge a line.
-CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+DEL = b"\x7f"
+ESCAPES_OF_BLOCKS = {code: text for code, text in ESCAPES.items() if chr(code) not in "\t\n"}
+ESCAPES_OF_JSON = {code: f"\\u{code:04x}" for code in ESCAPES}
 FRAME = re.compile(r'^(\s*)File "(.+?)", line (\d+), in (.+)$', re.MULTILINE)
 RAISED = re.compile(
     r"^([\s|+]*)([\w.]+(?:Error|Exception|Group|Exit|Interrupt|Warning)\b)", re.MULTILINE
@@ -58,7 +59,8 @@ def is_below(logger: str, ancestor: str) -> bool:
 class Line:
     """What one record says; `fields` have names of the Elastic Common Schema, `labels` our own.
 
-    `stack` is the traceback of `error`, in which the frames of `package` are the service's own.
+    `stack` is the traceback of `error`, in which the frames of `package` are the service's own, or
+    what else stands below the line; all else is on the line itself.
     `at` is in seconds since 1970. `common` is the end of the JSON, the same in every line of the
     process. `json` is the line as JSON, made once if some sink asks for it.
     """
@@ -100,7 +102,7 @@ def common(identity: Identity) -> bytes:
         "service.node.name": identity.instance,
         "event.dataset": f"{identity.name}.log",
     }
-    return b"," + orjson.dumps(fields)[1:] + b"\n"
+    return b"," + _encoded(fields)[1:] + b"\n"
 
 
 class _Clock:
@@ -132,10 +134,7 @@ def as_json(line: Line) -> bytes:
 
 def quoted(text: str | None) -> str:
     """Return a text as JSON has it."""
-    try:
-        return orjson.dumps(text).decode()
-    except TypeError:
-        return orjson.dumps(_encodable(text)).decode()
+    return _encoded(text).decode()
 
 
 def _document(line: Line) -> dict[str, Any]:
@@ -153,11 +152,14 @@ def _document(line: Line) -> dict[str, Any]:
     return document
 
 
-def _encoded(document: Mapping[str, Any]) -> bytes:
+def _encoded(value: Any) -> bytes:
     try:
-        return orjson.dumps(document, written)
+        json = orjson.dumps(value, written)
     except TypeError:  # what JSON cannot hold: lone surrogates, integers of more than 64 bits
-        return orjson.dumps(_encodable(document), written)
+        json = orjson.dumps(_encodable(value), written)
+    if json.isascii() and DEL not in json:
+        return json
+    return json.decode().translate(ESCAPES_OF_JSON).encode()  # JSON leaves those above 126 alone
 
 
 def _encodable(value: Any) -> Any:
@@ -172,9 +174,9 @@ def _utf8(text: str) -> bytes:
 
 def plain(line: Line) -> bytes:
     """Return the line as UTF-8 text with its end of line."""
-    head = f"{_time(line)} {line.level:<8} {_short(line.logger):<{LOGGER_WIDTH}} {_message(line)}"
+    head = f"{_time(line)} {line.level:<8} {_short(line.logger):<{LOGGER_WIDTH}}"
     details = "".join(f"  {key}={value}" for key, value in _details(line).items())
-    return _utf8(f"{head}{details}\n{_stack(line)}")
+    return _utf8(f"{head} {visible(line.message)}{details}\n{_stack(line)}")
 
 
 def coloured(line: Line) -> bytes:
@@ -185,7 +187,7 @@ def coloured(line: Line) -> bytes:
     details = "".join(f"  {DIM}{key}={RESET}{value}" for key, value in _details(line).items())
     where = rf'\1File "{GREEN}\2{RESET}", line {YELLOW}\3{RESET}, in {MAGENTA}\4{RESET}'
     stack = RAISED.sub(rf"\1{RED}{BOLD}\2{RESET}", FRAME.sub(where, _stack(line)))
-    return _utf8(f"{head} {name} {level}{_message(line)}{RESET}{details}\n{stack}")
+    return _utf8(f"{head} {name} {level}{visible(line.message)}{RESET}{details}\n{stack}")
 
 
 def _time(line: Line) -> str:
@@ -193,19 +195,12 @@ def _time(line: Line) -> str:
 
 
 def _short(logger: str) -> str:
-    return logger if len(logger) <= LOGGER_WIDTH else f"…{logger[1 - LOGGER_WIDTH :]}"
-
-
-def _message(line: Line) -> str:
-    return _visible(line.message).replace("\n", "\n    ")
-
-
-def _visible(text: str) -> str:
-    return text if text.isprintable() else text.translate(CONTROL)
+    short = logger if len(logger) <= LOGGER_WIDTH else f"…{logger[1 - LOGGER_WIDTH :]}"
+    return visible(short)
 
 
 def _details(line: Line) -> Mapping[str, str]:
-    labels = {_visible(str(k)): _visible(str(v)) for k, v in (line.labels or {}).items()}
+    labels = {visible(str(k)): visible(str(v)) for k, v in (line.labels or {}).items()}
     duration_ns, trace_id = line.fields.get("event.duration"), line.fields.get("trace.id")
     if duration_ns is not None:
         labels["took"] = f"{duration_ns / 1e6:.1f}ms"
@@ -213,8 +208,10 @@ def _details(line: Line) -> Mapping[str, str]:
 
 
 def _stack(line: Line) -> str:
-    short = _frames_of_libraries(line.package).sub(_counted, line.stack)
-    return re.sub("^(?=.)", "    ", _visible(short), flags=re.MULTILINE)
+    stack = line.stack
+    if line.error is not None:  # else it is shown for what is in it
+        stack = _frames_of_libraries(line.package).sub(_counted, stack)
+    return re.sub("^(?=.)", "    ", stack.translate(ESCAPES_OF_BLOCKS), flags=re.MULTILINE)
 
 
 @cache

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from loguru import logger
 from opentelemetry import trace
@@ -22,7 +21,7 @@ from ..redact import written
 from ..settings import Identity
 from . import access_log, formats
 from .bounded_queue import Losses, SinkThread
-from .capture import bridging, capturing_stderr, loop_handler
+from .capture import OWN, bridging, capturing_stderr, loop_handler, set_root_level
 from .file_sink import File
 from .formats import NUMBERS, ROOT, Line, is_below, now, origin
 from .settings import (
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 FLUSH_S = 3.0
 MOST_NAMES = 10_000  # a library may invent a logger for each connection
-OWN = "logs"  # the logger of what the sinks say of themselves
 
 
 @contextmanager
@@ -59,8 +57,9 @@ def logging_to(settings: LogsSettings, identity: Identity, package: str = "") ->
         stack.enter_context(bridging(logs.emit))
         handler = LoguruHandler(logs)
         stack.callback(handler.remove)
+        stack.enter_context(handler.kept())
         logs._levels.listen(handler.set_lowest)
-        if settings.capture_stderr:
+        if settings.capture_stderr and sys.__stderr__:  # else 2 may be a file of somebody
             stack.enter_context(capturing_stderr(logs.emit))
         yield logs
 
@@ -133,7 +132,8 @@ class Logs:
             line.fields["error.type"] = type(line.error).__name__
             line.fields["error.message"] = redactor.text(written(line.error))
             line.package = self._package
-            line.stack = redactor.text("".join(traceback.format_exception(line.error)))
+            line.stack = "".join((*traceback.format_exception(line.error), line.stack))
+        line.stack = redactor.text(line.stack)
 
     def _ids(self) -> Mapping[str, str]:
         span = trace.get_current_span().get_span_context()
@@ -156,10 +156,13 @@ class Logs:
         record = message.record
         caught = record["exception"]
         level, at = record["level"], record["time"].timestamp()
-        line = Line(at, level.name, level.no, record["name"] or "", record["message"])
+        stack = str(record.get("stack", ""))  # of `profiling`: for handlers of others in the text
+        text = record["message"].removesuffix(f":\n{stack}" if stack else "")
+        line = Line(at, level.name, level.no, record["name"] or "", text)
         line.fields = origin(record["file"].name, record["line"], record["function"])
         line.labels = record["extra"]
         line.error = caught.value if caught else None
+        line.stack = stack
         self.emit(line)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -223,25 +226,43 @@ class LoguruHandler:
         self._logs = logs
         self._lowest: int | None = None
         self._handler: int | None = None
+        self._lock = threading.RLock()  # a level that goes back after its time has its own thread
 
     def set_lowest(self, lowest: int) -> None:
         """Have loguru and the standard library pass on this level, and what is above it."""
-        if lowest == self._lowest:
-            return
-        if self._handler is None:
-            logger.remove()  # what loguru starts with
-        self._lowest = lowest
-        old, self._handler = self._handler, self._add(lowest)
-        if old is not None:
-            logger.remove(old)
-        logging.getLogger().setLevel(lowest)
+        with self._lock:
+            if lowest == self._lowest:
+                return
+            if self._handler is None:
+                logger.remove()  # what loguru starts with
+            self._lowest = lowest
+            old, self._handler = self._handler, self._add(lowest)
+            _remove(old)
+            set_root_level(lowest)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Come back, in the body, when somebody else removes all handlers of loguru."""
+        kind: Any = type(logger)
+        before = kind.remove
+
+        def remove(some: Any, handler_id: int | None = None) -> None:
+            with self._lock:
+                before(some, handler_id)
+                if self._lowest is not None and handler_id in {None, self._handler}:
+                    self._handler = self._add(self._lowest)
+
+        kind.remove = remove
+        try:
+            yield
+        finally:
+            kind.remove = before
 
     def remove(self) -> None:
         """Let loguru write to stderr again, as it does by itself."""
         if self._handler is not None:
-            with suppress(ValueError):  # somebody else removed all handlers
-                logger.remove(self._handler)
-            logger.add(sys.stderr)
+            _remove(self._handler)
+            logger.add(sys.stderr or sys.__stderr__ or (lambda _message: None))
 
     def _add(self, lowest: int) -> int:
         def take(message: "Message") -> None:
@@ -256,6 +277,12 @@ class LoguruHandler:
             backtrace=False,
             diagnose=False,  # never the values of variables: passwords are among them
         )
+
+
+def _remove(handler: int | None) -> None:
+    with suppress(ValueError):  # somebody else removed all handlers, past `kept`
+        if handler is not None:
+            logger.remove(handler)
 
 
 class Levels:

@@ -74,7 +74,8 @@ class Console(Sink):
     outward = False
 
     def __init__(self, name: str, settings: ConsoleSink, losses: Losses) -> None:
-        self._fd = os.dup(getattr(sys, f"__{settings.stream}__").fileno())
+        stream = getattr(sys, f"__{settings.stream}__")  # None: it was closed before the start
+        self._fd = os.dup(stream.fileno()) if stream else os.open(os.devnull, os.O_WRONLY)
         super().__init__(name, settings, losses, _form(settings, os.isatty(self._fd)))
         self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._poll = select.poll()

@@ -19,7 +19,7 @@ from .span_queue import CONVENTIONAL, Backend, Redaction, SpanQueue
 
 DEVELOPMENT = "development"
 HINT = (
-    "traces: nobody takes them at {endpoint} ({{reason}}), so this run goes without;"
+    "traces: nobody takes them at {endpoint} ({{reason}}), and until somebody does it goes without;"
     " to see them here on the terminal, start with --set traces.exporter=console"
 )
 ENDPOINTS = {
@@ -68,7 +68,7 @@ class ConsoleExporter:
     """Writes each trace as a tree when its first span, which ends last, has ended."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = stream or sys.stderr or _nowhere()
         terminal = self._stream.isatty() or "FORCE_COLOR" in os.environ
         self._coloured = terminal and "NO_COLOR" not in os.environ
         self._waiting: dict[int, list[ReadableSpan]] = {}
@@ -97,6 +97,11 @@ class ConsoleExporter:
             self._shown.append(trace_id)
             self._stream.write(_tree(spans, coloured=self._coloured))
         self._stream.flush()
+
+
+def _nowhere() -> TextIO:
+    """Return what takes the place of an output that was closed before the start."""
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _is_first(span: ReadableSpan) -> bool:

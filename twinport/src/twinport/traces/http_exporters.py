@@ -1,6 +1,7 @@
 """Export of spans over HTTP, to Zipkin or by OTLP, with the exporters of OpenTelemetry."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -23,6 +24,9 @@ CLASSES = {  # only the one that is chosen is imported
 }
 NOT_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+SAYS_SO = re.compile(r"too (large|big|long)|exceed", re.IGNORECASE)  # of a limit for its body
+
 
 class HttpExporter:
     """Sends spans over HTTP and tells in a few words why it could not."""
@@ -38,12 +42,12 @@ class HttpExporter:
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Send `spans`; raises UndeliveredError."""
-        self._session.outcome, self._session.then = "cannot be encoded", Then.DROP
+        self._session.forget()
         try:
             result = self._exporter.export(spans)
         except requests.RequestException:
             result = SpanExportResult.FAILURE
-        if result is not SpanExportResult.SUCCESS:
+        if result is not SpanExportResult.SUCCESS or not self._session.is_taken:
             raise UndeliveredError(self._session.outcome, self._session.then)
 
     def close(self) -> None:
@@ -67,24 +71,36 @@ def _tell_debug_by_b3(exporter: Any) -> None:
 class _Session(requests.Session):
     """Remembers how the last request ended, and no cookie that came with the answer."""
 
-    outcome, then = "", Then.DROP
-
     def __init__(self) -> None:
         super().__init__()
+        self.forget()
+        self.trust_env = False  # no proxy, no ~/.netrc: what is not in the settings
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self.auth = _user_of_the_url  # else requests asks ~/.netrc, and what it says goes first
+        self.auth = _user_of_the_url
+
+    def forget(self) -> None:
+        """Begin anew: what is not even sent could not be encoded."""
+        self.outcome, self.then, self.is_taken = "cannot be encoded", Then.DROP, False
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         try:
-            answer = super().send(request, **kwargs)
+            # A redirect would make a GET of a POST, without its body.
+            answer = super().send(request, **{**kwargs, "allow_redirects": False})
         except requests.RequestException as error:
             self.outcome, self.then = _in_short(error), Then.RETRY
             raise
-        status = answer.status_code
-        self.outcome = f"answered {status} {answer.reason}"
-        is_for_now = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
-        self.then = Then.RETRY if is_for_now else Then.DROP
+        self.outcome = f"answered {answer.status_code} {answer.reason}"
+        self.then = _then(answer)
+        self.is_taken = answer.status_code < HTTPStatus.MULTIPLE_CHOICES
         return answer
+
+
+def _then(answer: requests.Response) -> Then:
+    status = answer.status_code
+    if status == TOO_LARGE or (status == HTTPStatus.BAD_REQUEST and SAYS_SO.search(answer.text)):
+        return Then.SPLIT
+    is_for_now = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_NOW
+    return Then.RETRY if is_for_now else Then.DROP
 
 
 def _user_of_the_url(request: requests.PreparedRequest) -> requests.PreparedRequest:
