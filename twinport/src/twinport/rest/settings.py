@@ -112,6 +112,9 @@ class HttpSettings(Section):
     tls: HttpTlsSettings | None = None
     """TLS, and client certificates; without it the port speaks plain text."""
 
+    root_path: Annotated[str, StringConstraints(pattern=r"^(/[^/?#\s]+)*$")] = ""
+    """Path under which a proxy shows the port, as in `/shop`, whether it passes it on or not."""
+
     limits: HttpLimits = HttpLimits()
     """What one client may ask."""
 

@@ -1,6 +1,7 @@
 """The middleware stacks of one FastAPI application: as it is, and with a span for each request."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -14,10 +15,12 @@ from .instrumentations import choose_stable_names
 from .provider import starting_call
 
 
-def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp]:
+def instrument(
+    api: FastAPI, provider: TracerProvider, state: Mapping[str, Any]
+) -> tuple[ASGIApp, ASGIApp]:
     """Return `api` without and with spans, to which nothing can be added from now on.
 
-    The edge chooses one for each call.
+    The edge chooses one for each call. `state` is what the lifespans have made for requests.
     """
     plain = api.build_middleware_stack()  # each layer exists only once
     outermost = ServerErrorMiddleware(plain)
@@ -30,13 +33,15 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
         exclude_spans=["receive", "send"],
     )
     traced = _instrumentation_alone(api.build_middleware_stack())
+    api.middleware_stack = outermost  # so that it refuses what would come too late
+    complete = _completing(api, state)
 
     def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        scope["app"] = api  # as FastAPI does in front of its one stack
+        complete(scope)
         return plain(scope, receive, send)
 
     def answer_traced(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        scope["app"] = api
+        complete(scope)
         call = current.get()
         starting_call.set(call)
         if call is not None:
@@ -44,6 +49,18 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
         return traced(scope, receive, send)
 
     return answer_plainly, answer_traced
+
+
+def _completing(api: FastAPI, state: Mapping[str, Any]) -> Callable[[Scope], None]:
+    """Return what puts into a scope what FastAPI and its lifespans put there."""
+    common = {"app": api} | ({"root_path": api.root_path} if api.root_path else {})
+
+    def complete(scope: Scope) -> None:
+        scope.update(common)
+        if state:
+            scope["state"] = {**state, **scope.get("state", {})}
+
+    return complete
 
 
 def _instrumentation_alone(stack: ASGIApp) -> ASGIApp:
