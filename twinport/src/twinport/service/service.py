@@ -25,6 +25,7 @@ from ..metrics.metrics import Metrics, Readings
 from ..rest.api import create_api
 from ..rest.edge import RestEdge, bounded
 from ..rest.middleware import cors_and_gzip
+from ..rest.proxies import behind_proxies
 from ..rest.servers import http_server
 from ..rest.servers.hypercorn import HypercornServer
 from ..rest.settings import HttpLimits
@@ -161,7 +162,8 @@ class Service:
         settings = self._settings.http
         stacks = instrument(self.rest, self._tracing.provider, self.rest.shared)
         edge = RestEdge(self._edge, settings.limits, *stacks, cors_and_gzip(settings))
-        return http_server("http", edge, bound, settings)
+        app = behind_proxies(edge, settings.trusted_proxies)
+        return http_server("http", app, bound, settings)
 
     async def _end_calls(self, servers: Servers) -> None:
         waits = self._settings.lifecycle

@@ -69,7 +69,7 @@ def _attributes(call: Call, opened: ReadableSpan | None) -> Attributes:
     ours = _http(call) if call.transport == "http" else _rpc(call)
     address, _, port = call.peer.rpartition(":")
     ours["client.address"] = address.strip("[]") or None
-    ours["client.port"] = int(port) if port.isdecimal() else None
+    ours["client.port"] = int(port) if port.isdecimal() and port != "0" else None
     ours = {name: value for name, value in ours.items() if value is not None}
     theirs = opened.attributes if opened else None
     if theirs is None:
