@@ -18,8 +18,14 @@ from ..faults import Problem, install, problems
 from ..settings import Identity
 from ..validation import Step, first_mistakes, validator
 from .edge import Middleware
-from .middleware import ExceptionHandling, answer_other_method, head_as_get
-from .routing import Routes, all_routes, routers
+from .middleware import (
+    ExceptionHandling,
+    Routes,
+    all_routes,
+    answer_other_method,
+    head_as_get,
+    routers,
+)
 
 OFF: TelemetryConfig = {
     "tracing": False,
