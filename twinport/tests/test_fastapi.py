@@ -1,5 +1,6 @@
 """What people do with FastAPI works on a service, or the start says what to do instead."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
@@ -427,3 +428,36 @@ async def test_the_root_path_is_in_the_pages_the_document_the_scope_and_the_rout
             answer = (await service.rest.get(f"{passed_on}/x")).json()
             assert answer == {"root": "/api", "url": "/api/x"}
         assert {call.route for call in await service.ended_calls(6)} >= {"/x"}
+
+
+# The pages about the routes
+
+LOADED = re.compile(r'(?:src|href)="([^"]+)"')
+OTHER_HOST = re.compile(r"(?:https?:)?//[\w-]+\.\w+")
+
+
+@pytest.mark.parametrize("root", ["", "/api"])
+@pytest.mark.parametrize("page", ["/docs", "/redoc", "/docs/oauth2-redirect"])
+async def test_a_page_names_no_other_host_and_what_it_loads_is_here(page, root):
+    async with serving(showing, **{"http.root_path": root}) as service:
+        answer = await service.rest.get(page)
+        assert answer.status_code == 200
+        assert OTHER_HOST.findall(answer.text) == []
+        for path in LOADED.findall(answer.text):
+            assert path.startswith(root)
+            assert (await service.rest.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_a_browser_is_told_to_load_nothing_else_for_a_page(page):
+    async with serving(showing) as service:
+        policy = (await service.rest.get(page)).headers["content-security-policy"]
+    assert policy.startswith("default-src 'self';")
+
+
+async def test_without_pages_there_are_no_files_of_them():
+    def build(service: Service) -> None:
+        service.rest.docs_url = service.rest.redoc_url = None
+
+    async with serving(build) as service:
+        assert (await service.rest.get("/docs-files/swagger-ui.css")).status_code == 404

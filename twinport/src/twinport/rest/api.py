@@ -26,6 +26,7 @@ from .middleware import (
     head_as_get,
     routers,
 )
+from .pages import add_pages
 
 OFF: TelemetryConfig = {
     "tracing": False,
@@ -75,6 +76,7 @@ class Api(FastAPI):
         """Add the pages about the routes, when all of these are there; raises StartupError."""
         self._check()
         self.operations = tuple(self.routes)
+        add_pages(self)
         super().setup()
         self.pages = tuple(self.routes[len(self.operations) :])
 
