@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 
 from sample.settings import Settings
+from twinport import profiling
 from twinport.errors import PermissionDeniedError
 from twinport.management.app import Gatekeeper
 from twinport.service.ports import Ports
@@ -93,12 +94,17 @@ async def test_a_profile_is_a_page_or_json_as_one_likes(here):
         assert json.loads(answer.text)["$schema"].startswith("https://www.speedscope.app/")
 
 
-async def test_one_profile_at_a_time(here):
-    first = asyncio.create_task(here.post("/profile?seconds=0.5"))
-    await asyncio.sleep(0.1)
-    second = await here.post("/profile?seconds=0.5")
-    assert (second.status_code, second.json()["code"]) == (400, "FAILED_PRECONDITION")
-    assert (await first).status_code == 200
+async def test_one_profile_at_a_time_which_ends_when_its_caller_leaves(here):
+    first = asyncio.create_task(here.post("/profile?seconds=59"))
+    async with asyncio.timeout(20):
+        while not profiling._one_at_a_time.locked():
+            await here.get("/livez")
+    second = await here.post("/profile?seconds=0.1")
+    assert (second.status_code, second.json()["code"]) == (409, "ALREADY_EXISTS")
+    first.cancel()
+    async with asyncio.timeout(20):
+        while (await here.post("/profile?seconds=0.01")).status_code != 200:
+            """Ask again."""
 
 
 @pytest.mark.parametrize("query", ["seconds=0", "seconds=61", "seconds=nan", "format=x", "s=1"])
@@ -127,12 +133,48 @@ async def test_probes_and_metrics_are_for_everybody(guarded):
         assert [(await stranger.get(path)).status_code for path in paths] == [200, 200, 200]
 
 
-@pytest.mark.parametrize(("method", "path"), GUARDED)
-async def test_a_page_in_a_browser_cannot_reach_it_by_a_name_of_its_own(ports, method, path):
-    for host in ("evil.example", "localhost.evil.example", "evil_example"):
-        async with operator(ports, host=host) as browser:
-            answer = await browser.request(method, path)
-        assert (answer.status_code, answer.json()["code"]) == (403, "PERMISSION_DENIED")
+STRANGERS = [
+    {"host": "evil.example"},
+    {"host": "localhost.evil.example"},
+    {"host": "evil_example"},
+    {"host": "[::1]evil.com"},
+    {"host": "localhost:80@evil.com"},
+    {"host": "127.0.0.1:evil.com"},
+    {"host": "[::1"},
+    {"host": "localhost:"},
+    {"x-forwarded-for": "8.8.8.8"},
+    {"x-forwarded-for": "127.0.0.1"},
+    {"x-forwarded-proto": "http"},
+    {"forwarded": "for=8.8.8.8"},
+    {"via": "1.1 proxy"},
+    {"x-real-ip": "8.8.8.8"},
+    {"origin": "http://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://localhost"},  # of another port
+    {"origin": "https://localhost:9000", "host": "localhost:9000"},
+]
+
+
+@pytest.mark.parametrize("headers", STRANGERS, ids=str)
+async def test_pages_and_proxies_on_this_machine_do_not_let_strangers_in(ports, headers):
+    async with operator(ports, **headers) as stranger:
+        for method, path in GUARDED:
+            answer = await stranger.request(method, path, json={"level": "DEBUG"})
+            assert (answer.status_code, answer.json()["code"]) == (403, "PERMISSION_DENIED")
+        assert (await stranger.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9000", "[::1]:9000", "127.0.0.1"])
+async def test_whoever_names_this_machine_is_let_in(ports, host):
+    for headers in ({}, {"origin": f"http://{host.lower()}"}):
+        async with operator(ports, host=host, **headers) as known:
+            assert (await known.get("/loggers")).status_code == 200
+
+
+async def test_with_a_token_a_proxy_may_stand_between(guarded):
+    headers = {"authorization": f"Bearer {TOKEN}", "x-forwarded-for": "8.8.8.8", "via": "1.1 proxy"}
+    async with operator(guarded, **headers) as known:
+        assert (await known.get("/loggers")).status_code == 200
 
 
 PEERS = [

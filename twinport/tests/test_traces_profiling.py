@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from loguru import logger
 
-from twinport.errors import FailedPreconditionError
+from twinport.errors import AlreadyExistsError
 from twinport.lifecycle import hearing
 from twinport.profiling import log_stacks_apart, profile, watching
 
@@ -70,7 +70,7 @@ async def test_a_profile_shows_what_other_tasks_do():
 async def test_one_profile_at_a_time():
     first = asyncio.create_task(profile(0.1))
     await asyncio.sleep(0.01)
-    with pytest.raises(FailedPreconditionError):
+    with pytest.raises(AlreadyExistsError):
         await profile(0.1)
     assert (await first).html
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from loguru import logger
 
-from .errors import FailedPreconditionError
+from .errors import AlreadyExistsError
 from .extras import part
 
 _one_at_a_time = threading.Lock()
@@ -26,14 +26,14 @@ class Profile(NamedTuple):
 
 
 async def profile(seconds: float) -> Profile:
-    """Watch for `seconds` what the loop does; raises FailedPreconditionError if one is watching.
+    """Watch for `seconds` what the loop does; raises AlreadyExistsError if one is watching.
 
     Raises MissingExtraError, too.
     """
     pyinstrument = part("pyinstrument", "a profile")  # most processes never need it
     profiler = pyinstrument.Profiler(async_mode="disabled")  # all tasks, not only this one
     if not _one_at_a_time.acquire(blocking=False):
-        raise FailedPreconditionError("a profile is being taken already")
+        raise AlreadyExistsError("a profile is being taken already")
     try:
         profiler.start()
         await asyncio.sleep(seconds)

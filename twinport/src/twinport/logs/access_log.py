@@ -88,7 +88,7 @@ class Access:
         """Return who called; there are fewer connections than calls."""
         address, _, port = peer.rpartition(":")
         caller = f',"client.address":{quoted(address.strip("[]") or peer)}'
-        if port.isdecimal():
+        if port.isdecimal() and port != "0":  # a proxy names addresses, and hardly ever a port
             caller += f',"client.port":{port}'
         agent = None if user_agent is None else self._masked(user_agent)
         return f'{caller},"user_agent.original":{quoted(agent)}'

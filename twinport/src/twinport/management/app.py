@@ -1,22 +1,30 @@
 """The application of the management port: probes, metrics, log levels and profiles."""
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 from annotated_types import Gt, Le
 from loguru import logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..errors import PermissionDeniedError, UnauthenticatedError, UnimplementedError
+from ..errors import (
+    CLIENT_CLOSED_REQUEST,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnimplementedError,
+)
 from ..extras import MissingExtraError
 from ..faults import answer, install
 from ..health import Health, Readiness
@@ -35,6 +43,10 @@ LONGEST = timedelta(days=30)
 
 LONGEST_S = 60
 
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.-]+))(?::[0-9]+)?")
+OF_PROXIES = frozenset({"forwarded", "via", "x-real-ip"})
+
+Outcome = TypeVar("Outcome")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -52,6 +64,10 @@ class Gatekeeper:
             raise PermissionDeniedError(LOCAL_ONLY)
         elif not _is_addressed_locally(request):  # a page in a browser, by DNS rebinding
             raise PermissionDeniedError(f"{LOCAL_ONLY}; and they have to name it localhost")
+        elif _is_proxied(request):
+            raise PermissionDeniedError(f"{LOCAL_ONLY}; and a proxy speaks for others")
+        elif _is_of_another_page(request):
+            raise PermissionDeniedError(f"{LOCAL_ONLY}; and no page of another origin")
 
     def _check_token(self, request: Request, token: bytes) -> None:
         scheme, _, sent = request.headers.get("authorization", "").partition(" ")
@@ -62,9 +78,19 @@ class Gatekeeper:
 
 
 def _is_addressed_locally(request: Request) -> bool:
-    sent = request.headers.get("host", "")  # not request.url: it mends a host that looks odd
-    host = sent[1:].partition("]")[0] if sent.startswith("[") else sent.partition(":")[0]
+    sent = HOST.fullmatch(request.headers.get("host", ""))  # request.url mends what looks odd
+    host = (sent[1] or sent[2]) if sent else ""
     return host.lower() == "localhost" or _is_loopback(host)
+
+
+def _is_proxied(request: Request) -> bool:
+    return any(name in OF_PROXIES or name.startswith("x-forwarded-") for name in request.headers)
+
+
+def _is_of_another_page(request: Request) -> bool:
+    """Tell whether a page from elsewhere asks; a browser need not ask us before it sends a POST."""
+    origin = request.headers.get("origin")
+    return origin is not None and origin != f"http://{request.headers['host']}".lower()
 
 
 def _is_loopback(address: str) -> bool:
@@ -132,18 +158,38 @@ class ProfileRequest(BaseModel):
 
 
 async def profiled(request: Request) -> Response:
-    """Watch the process and answer with its profile.
+    """Watch the process and answer with its profile, unless the caller leaves before.
 
-    Raises InvalidArgumentError, and UnimplementedError where the extra is not installed.
+    Raises InvalidArgumentError, AlreadyExistsError while another one is being taken, and
+    UnimplementedError where the extra is not installed.
     """
     asked = parsed(ProfileRequest, json.dumps(dict(request.query_params)).encode())
     try:
-        result = await profile(asked.seconds)
+        result = await _unless_gone(request, profile(asked.seconds))
     except MissingExtraError as error:
         raise UnimplementedError(str(error)) from error
     if (asked.format or _accepted(request)) == "html":
         return Response(result.html, media_type="text/html")
     return Response(result.speedscope, media_type="application/json")
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Return what `work` does; it is cancelled when the caller leaves, raises HTTPException."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            gone.result()
+            raise HTTPException(CLIENT_CLOSED_REQUEST)  # which nobody reads
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        """The body, of which nothing is asked."""
 
 
 def _accepted(request: Request) -> str:

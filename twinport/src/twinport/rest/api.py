@@ -1,15 +1,15 @@
 """The FastAPI application that features add their routes to, and its OpenAPI document."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from http.client import METHOD_NOT_ALLOWED
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from pydantic import ValidationError
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import ASGIApp
 
 from ..compatibility import named
@@ -18,7 +18,15 @@ from ..faults import Problem, install, problems
 from ..settings import Identity
 from ..validation import Step, first_mistakes, validator
 from .edge import Middleware
-from .middleware import ExceptionHandling, answer_other_method, head_as_get
+from .middleware import (
+    ExceptionHandling,
+    Routes,
+    all_routes,
+    answer_other_method,
+    head_as_get,
+    routers,
+)
+from .pages import add_pages
 
 OFF: TelemetryConfig = {
     "tracing": False,
@@ -31,6 +39,21 @@ FRAMEWORK_ERROR = "422"  # what FastAPI documents for a request that we answer w
 UNFORESEEN = (Exception, HTTPStatus.INTERNAL_SERVER_ERROR)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
+NO_HANDLER = (
+    "no handler can be for Exception or 500: what nobody foresaw is answered"
+    " alike on both transports; name your own class, or raise one of twinport.errors"
+)
+NO_WEBSOCKET = (
+    "{} is a WebSocket, which no server here speaks: send events or JSON lines (twinport.rest),"
+    " or have a streaming method over gRPC"
+)
+NO_EVENTS = (
+    'handlers of "startup" and "shutdown" are not called: open it in build by service.open(...),'
+    " or in the lifespan of a router"
+)
+NO_DEBUG = "debug would show tracebacks to callers: the log has them, under the trace id"
+NO_BODY_SIZE = "max_body_size of the application is not looked at: set http.limits.body_size"
+
 
 class Api(FastAPI):
     """An application that answers every error as a problem and documents it so.
@@ -41,6 +64,8 @@ class Api(FastAPI):
 
     guard: Middleware | None = None
     add_security: Callable[[dict[str, Any]], None] | None = None
+    shared: Mapping[str, Any] = {}
+    _documented: dict[str, Any] | None = None
     operations: Sequence[BaseRoute] = ()
     pages: Sequence[BaseRoute] = ()
 
@@ -48,48 +73,62 @@ class Api(FastAPI):
         """Leave out the pages about the routes: they come last, as routes are tried in order."""
 
     def add_pages(self) -> None:
-        """Add the pages about the routes, when all of these are there."""
+        """Add the pages about the routes, when all of these are there; raises StartupError."""
+        self._check()
         self.operations = tuple(self.routes)
+        add_pages(self)
         super().setup()
         self.pages = tuple(self.routes[len(self.operations) :])
 
-    def include_router(self, router: APIRouter, **options: Any) -> None:
-        """Add the routes of `router`, as they are if there is nothing to add to them.
+    def _check(self) -> None:
+        """Raise StartupError for what has been registered here and would never be called."""
+        handlers = [each for each in UNFORESEEN if each in self.exception_handlers]
+        sockets = [each for each in all_routes(self.routes) if isinstance(each, WebSocketRoute)]
+        events = any(each.on_startup or each.on_shutdown for each in routers(self.router))
+        for is_there, line in (
+            (handlers, NO_HANDLER),
+            (sockets, NO_WEBSOCKET.format(sockets[0].path if sockets else "")),
+            (events, NO_EVENTS),
+            (self.debug, NO_DEBUG),
+            (self.max_body_size is not None, NO_BODY_SIZE),
+        ):
+            if is_there:
+                raise StartupError(f"rest: {line}")
 
-        FastAPI would look for a route in each router on its own, and twice in the right one.
-        """
-        if options or not all(isinstance(each, APIRoute) and each.path for each in router.routes):
-            super().include_router(router, **options)
-        else:
-            self.router.routes.extend(router.routes)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the lifespans of the application and of its routers; requests have their state."""
+        async with self.router.lifespan_context(self) as state:
+            self.shared = dict(state or {})
+            yield
 
     def add_exception_handler(
         self, exc_class_or_status_code: int | type[Exception], handler: Any
     ) -> None:
         """Answer this error in a way of its own; raises StartupError for any error at all."""
         if exc_class_or_status_code in UNFORESEEN:
-            raise StartupError(
-                "rest: no handler can be for Exception or 500: what nobody foresaw is answered"
-                " alike on both transports; name your own class, or raise one of twinport.errors"
-            )
+            raise StartupError(f"rest: {NO_HANDLER}")
+        if self.middleware_stack is not None:
+            raise RuntimeError("no exception handler can be added after the start")
         super().add_exception_handler(exc_class_or_status_code, handler)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the layers around the routes, but for those whose work the edge does."""
-        routes: ASGIApp = self.router if self.guard is None else self.guard(self.router)
-        app: ASGIApp = ExceptionHandling(routes, self.exception_handlers)
+        routes: ASGIApp = Routes(self.router)
+        guarded = routes if self.guard is None else self.guard(routes)
+        app: ASGIApp = ExceptionHandling(guarded, self.exception_handlers)
         for middleware, args, options in reversed(self.user_middleware):
             app = middleware(app, *args, **options)
         return app
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
-        if not self.openapi_schema:
-            document = super().openapi()
-            self.openapi_schema = _with_problems(document)
+        document = super().openapi()
+        if document is not self._documented:  # a new one, also after routes have been added
+            self._documented = _with_problems(document)
             if self.add_security is not None:
-                self.add_security(self.openapi_schema)
-        return self.openapi_schema
+                self.add_security(document)
+        return document
 
 
 def create_api(identity: Identity, guard: Middleware | None) -> Api:

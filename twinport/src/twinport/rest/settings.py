@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -111,6 +112,13 @@ class HttpSettings(Section):
 
     tls: HttpTlsSettings | None = None
     """TLS, and client certificates; without it the port speaks plain text."""
+
+    root_path: Annotated[str, StringConstraints(pattern=r"^(/[^/?#\s]+)*$")] = ""
+    """Path under which a proxy shows the port, as in `/shop`, whether it passes it on or not."""
+
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of the proxies whose `X-Forwarded-For`, `-Proto` and `Forwarded` tell who called;
+    from any other address these headers change nothing."""
 
     limits: HttpLimits = HttpLimits()
     """What one client may ask."""

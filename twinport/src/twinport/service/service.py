@@ -25,6 +25,7 @@ from ..metrics.metrics import Metrics, Readings
 from ..rest.api import create_api
 from ..rest.edge import RestEdge, bounded
 from ..rest.middleware import cors_and_gzip
+from ..rest.proxies import behind_proxies
 from ..rest.servers import http_server
 from ..rest.servers.hypercorn import HypercornServer
 from ..rest.settings import HttpLimits
@@ -79,6 +80,7 @@ class Service:
         self._auth = Auth(settings.auth)
         parts = RpcParts(self._edge, tracing.opened, settings.service.name, self._auth.rpc)
         self.rest = create_api(settings.service, self._auth.rest)
+        self.rest.root_path = settings.http.root_path
         self.rpc = RpcServer(settings.grpc, parts, self._health)
         self._resources = AsyncExitStack()
         client_metered = [self._metrics.observe_client] if is_metered else []
@@ -156,6 +158,7 @@ class Service:
             await build(self)
             self.rest.add_pages()
             self._auth.protect(self.rest, self.rpc.methods)
+            await stack.enter_async_context(self.rest.running())
             servers = Servers(self._stop)
             stack.push_async_callback(self._end_calls, servers)
             await servers.start(self.rpc, self._rest_server(taken.http))
@@ -170,9 +173,10 @@ class Service:
 
     def _rest_server(self, bound: socket) -> Server:
         settings = self._settings.http
-        stacks = instrument(self.rest, self._tracing.provider)
+        stacks = instrument(self.rest, self._tracing.provider, self.rest.shared)
         edge = RestEdge(self._edge, settings.limits, *stacks, cors_and_gzip(settings))
-        return http_server("http", edge, bound, settings)
+        app = behind_proxies(edge, settings.trusted_proxies)
+        return http_server("http", app, bound, settings)
 
     async def _end_calls(self, servers: Servers) -> None:
         waits = self._settings.lifecycle

@@ -1,6 +1,7 @@
 """The middleware stacks of one FastAPI application: as it is, and with a span for each request."""
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
 
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -16,12 +17,14 @@ from .provider import starting_call
 MIDDLEWARE: object = OpenTelemetryMiddleware
 
 
-def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp]:
+def instrument(
+    api: FastAPI, provider: TracerProvider, state: Mapping[str, Any]
+) -> tuple[ASGIApp, ASGIApp]:
     """Return `api` without and with spans, to which nothing can be added from now on.
 
     The edge chooses one for each call. OpenTelemetry's instrumentation of FastAPI would answer
     errors, which the edge does, and route each request once more: here the span gets its name when
-    the call has ended.
+    the call has ended. `state` is what the lifespans have made for requests.
     """
     for app in _apps(api):
         _forget_others(app)
@@ -38,13 +41,15 @@ def instrument(api: FastAPI, provider: TracerProvider) -> tuple[ASGIApp, ASGIApp
         tracer_provider=provider,
         exclude_spans=["receive", "send"],
     )
+    api.middleware_stack = plain  # so that it refuses what would come too late
+    complete = _completing(api, state)
 
     def answer_plainly(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        scope["app"] = api  # as FastAPI does in front of its one stack
+        complete(scope)
         return plain(scope, receive, send)
 
     def answer_traced(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        scope["app"] = api
+        complete(scope)
         call = current.get()
         starting_call.set(call)
         if call is not None:
@@ -60,6 +65,20 @@ def _apps(app: Starlette) -> Iterator[Starlette]:
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, Starlette):
             yield from _apps(route.app)
+
+
+def _completing(api: FastAPI, state: Mapping[str, Any]) -> Callable[[Scope], None]:
+    """Return what puts into a scope what FastAPI and its lifespans put there."""
+    common = {"app": api} | ({"root_path": api.root_path} if api.root_path else {})
+
+    def complete(scope: Scope) -> None:
+        scope.update(common)
+        if state:
+            scope["state"] = {**state, **scope.get("state", {})}
+
+    return complete
+
+
 
 
 def _forget_others(app: Starlette) -> None:

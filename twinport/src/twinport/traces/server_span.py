@@ -76,7 +76,7 @@ def _attributes(call: Call, opened: ReadableSpan | None) -> Attributes:
     address, _, port = call.peer.rpartition(":")
     ours[DEBUG] = call.debug or None
     ours["client.address"] = address.strip("[]") or None
-    ours["client.port"] = int(port) if port.isdecimal() else None
+    ours["client.port"] = int(port) if port.isdecimal() and port != "0" else None
     ours = {name: value for name, value in ours.items() if value is not None}
     theirs = opened.attributes if opened else None
     if theirs is None:
