@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls import GRPC_TIMEOUT, REQUEST_ID, Call, Edge, current, is_cut, note_failure
-from ..errors import CLIENT_CLOSED_REQUEST, DeadlineExceededError, InternalError, UnavailableError
+from ..errors import CLIENT_CLOSED_REQUEST, InternalError, UnavailableError
 from ..faults import problem, public, refusal
 from .exchange import LENGTH, BoundedBody, Exchange, peer_of, too_large, unread
 from .servers.connections import CUT
@@ -77,7 +77,7 @@ class RestEdge:
     async def _end(self, exchange: Exchange, scope: Scope, error: BaseException) -> None:
         """Do what an error asks for; raises CancelledError if that is not the call's own end."""
         if exchange.uncancel_own():
-            error = DeadlineExceededError("not answered in time") if exchange.late else error
+            error = exchange.late_error() if exchange.late else error
         elif isinstance(error, asyncio.CancelledError):
             if CUT not in error.args or not exchange.uncancel_stop():
                 _note_disconnect(exchange.call)
