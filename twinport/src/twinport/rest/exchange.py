@@ -238,11 +238,12 @@ def too_large(scope: Scope, limits: HttpLimits) -> HTTPException:
     return unread(scope, REQUEST_ENTITY_TOO_LARGE, detail)
 
 
-def unread(scope: Scope, status: int, detail: str) -> HTTPException:
+def unread(
+    scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> HTTPException:
     """Return a refusal of a request whose body is not read to its end."""
-    is_http1 = scope["http_version"].startswith("1")
-    close = {"connection": "close"} if is_http1 else None
-    return HTTPException(status, detail, close)
+    close = {} if scope["http_version"] == "2" else {"connection": "close"}
+    return HTTPException(status, detail, {**close, **(headers or {})})
 
 
 def id_headers(call: Call) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
