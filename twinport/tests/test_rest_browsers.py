@@ -152,6 +152,44 @@ async def test_a_large_answer_is_compressed_for_who_accepts_it(opened, calls):
     assert "accept-encoding" in zipped.headers["vary"].lower() == plain.headers["vary"].lower()
 
 
+ACCEPTED = {
+    "gzip": True,
+    "GZIP ; q=0.001": True,
+    "br, gzip;q=1.000, *;q=0": True,
+    "gzip;q=0": False,
+    "identity, gzip; q=0.0": False,
+    "gzip;q=0.000, *": False,
+    "gzip;q=nan": False,
+    "notgzip": False,
+    "gzipped": False,
+    "*": False,
+    "": False,
+}
+
+
+async def test_compressed_is_for_those_alone_who_accept_it(opened):
+    async with opened(gzip=HttpGzip()) as ports, client(ports) as http:
+        answers = {
+            each: (await http.get("/text", headers={"accept-encoding": each})).headers
+            for each in ACCEPTED
+        }
+    assert {each: "content-encoding" in head for each, head in answers.items()} == ACCEPTED
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+@pytest.mark.parametrize("path", ["/text", "/text?size=1", "/parts?kind=text/plain", "/nothing"])
+async def test_the_head_is_that_of_get_also_where_that_is_compressed(opened, coding, path):
+    async with opened(gzip=HttpGzip()) as ports, client(ports) as http:
+        head = await http.head(path, headers={"accept-encoding": coding})
+        async with http.stream("GET", path, headers={"accept-encoding": coding}) as answer:
+            assert said(head) == said(answer)
+
+
+def said(answer: httpx2.Response) -> dict[str, str]:
+    each_its_own = {"date", "x-request-id", "x-trace-id"}
+    return {name: value for name, value in answer.headers.items() if name not in each_its_own}
+
+
 async def test_a_small_answer_is_sent_as_it_is(opened):
     chosen = HttpGzip.model_validate({"min_size": "500B"})
     async with opened(gzip=chosen) as ports, client(ports) as http:

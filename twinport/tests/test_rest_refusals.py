@@ -24,6 +24,7 @@ SOON = {"body_time": "300ms"}
 ORDERS, WATCH = b"/v1/orders", b"/v1/orders:watch"
 STOP = {"drain": "0s", "grace": "60s", "flush": "1s", "platform_grace": "90s"}
 TOO_SLOW = 408
+JSON = (b"content-type", b"application/json")
 NO_ERROR, PROTOCOL_ERROR = 0, 1  # RFC 9113, 7
 MANY, AT_ONCE = 30, 10  # more than a connection may have at once, and fewer
 
@@ -56,8 +57,10 @@ BY_THE_SERVICE = {
     "another token": Refused(401, more=((b"authorization", b"Bearer x"),), has_token=False),
     "a deadline of no number": Refused(400, more=((b"grpc-timeout", b"soon"),)),
     "a deadline": Refused(504, b"POST", more=((b"grpc-timeout", b"20m"),), body=b""),
-    "no JSON": Refused(400, b"POST", body=b"{", body_ends=True),
-    "no order": Refused(400, b"POST", body=b"{}", body_ends=True),
+    "no JSON": Refused(400, b"POST", more=(JSON,), body=b"{", body_ends=True),
+    "no order": Refused(400, b"POST", more=(JSON,), body=b"{}", body_ends=True),
+    "a body that does not say what it is": Refused(415, b"POST", body=b"{}", body_ends=True),
+    "a coding of the body": Refused(415, b"POST", more=((b"content-encoding", b"br"),), body=b"x"),
     "a length that is too large": Refused(
         413, b"POST", more=((b"content-length", b"2000"),), body=b""
     ),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, AnyStr, Literal, Protocol
 from loguru import logger
 from pydantic import Field
 
-from .errors import FieldViolation, InvalidArgumentError, OverloadedError
+from .errors import FieldViolation, InvalidArgumentError, OverloadedError, UnauthenticatedError
 from .settings import Duration, Section
 
 Transport = Literal["http", "grpc"]
@@ -43,12 +43,12 @@ class Call:
     `method` is HTTP's, or gRPC's `package.Service/Method`; `route` is the template of the path,
     None where no route matched. `code` is from google/rpc/code.proto for both transports, `status`
     is HTTP's, 0 for gRPC. `error` is set only for what nobody foresaw. `deadline` is in the time
-    of the running loop. `scope` is ASGI's. `reason` is why a guard has refused it, for the
-    operator, in words that are ours. What is the concern of `traces` alone: `span` is the
-    server span, once it has ended, `linked` the ids of a caller whose trace the call does not
-    join, `trace_state` W3C's header of that name, and `debug` B3's decision that no sampler
-    overrules. What most calls do not need stays with the class, as making an object of so much
-    costs each call.
+    of the running loop; `expires_at`, of what the caller is known by, in seconds since 1970.
+    `scope` is ASGI's. `reason` is why a guard has refused it, for the operator, in words that are
+    ours. What is the concern of `traces` alone: `span` is the server span, once it has ended,
+    `linked` the ids of a caller whose trace the call does not join, `trace_state` W3C's header of
+    that name, and `debug` B3's decision that no sampler overrules. What most calls do not need
+    stays with the class, as making an object of so much costs each call.
     """
 
     parent_id: str | None = None
@@ -65,6 +65,7 @@ class Call:
     started_unix_ns: int = 0
     duration_ns: int = 0
     deadline: float | None = None
+    expires_at: float = math.inf
     error: BaseException | None = None
     scope: Mapping[str, Any] | None = None  # holds secrets
     span: object | None = None
@@ -181,6 +182,21 @@ def time_for(header: str | None, longest: float) -> float:
         wrong = FieldViolation(GRPC_TIMEOUT, "must be up to 8 digits and one of H M S m u n")
         raise InvalidArgumentError("the deadline cannot be read", fields=[wrong])
     return min(longest, int(match[1]) * SECONDS[match[2]])
+
+
+def expiry(call: Call | None) -> float:
+    """Return when a stream ends as its caller is not known any more; infinity is never.
+
+    In the time of the running loop.
+    """
+    if call is None or call.expires_at == math.inf:
+        return math.inf
+    return asyncio.get_running_loop().time() + call.expires_at - time.time()
+
+
+def expired() -> UnauthenticatedError:
+    """Return what is said to the caller of such a stream."""
+    return UnauthenticatedError("what the caller is known by has expired")
 
 
 class Sleeper(Protocol):

@@ -42,7 +42,8 @@ class Certificates:
             raise UnauthenticatedError("a client certificate is needed", challenge="Certificate")
         nothing: frozenset[str] = frozenset()
         own = self._grants.get(name.subject, nothing)
-        return Principal(name.subject, own | self._grants.get(ANYONE, nothing))
+        scopes = own | self._grants.get(ANYONE, nothing)
+        return Principal(name.subject, scopes, expires_at=name.until)
 
 
 @lru_cache(maxsize=1024)

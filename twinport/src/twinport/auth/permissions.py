@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
@@ -39,12 +40,16 @@ def needs(*scopes: str) -> Needs:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller whom the service believes; `claims` are those of its token, if it has one."""
+    """A caller whom the service believes; `claims` are those of its token, if it has one.
+
+    `expires_at` is until when, in seconds since 1970; infinity is for ever.
+    """
 
     subject: str
     scopes: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     token: SecretStr | None = field(default=None, repr=False, compare=False)
+    expires_at: float = field(default=inf, repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.subject
@@ -141,7 +146,7 @@ class Guard:
         if needs is not None and needs.public:
             return
         principal = await self._identified(call, credentials)
-        call.principal = principal
+        call.principal, call.expires_at = principal, principal.expires_at
         if needs is None:
             call.reason = "closed: app.py does not say what it needs"
             raise PermissionDeniedError("not allowed")

@@ -128,7 +128,8 @@ class Tokens:
             raise _refused("too long")
         claims = await self._claims(token)
         scopes = _scopes(claims.get(self._settings.scope_claim))
-        return Principal(claims["sub"], scopes, claims, SecretStr(token))
+        until = int(claims["exp"]) + self._settings.leeway.total_seconds()
+        return Principal(claims["sub"], scopes, claims, SecretStr(token), until)
 
     async def _claims(self, token: str) -> Mapping[str, Any]:
         try:

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from http.client import METHOD_NOT_ALLOWED
+from http.client import METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import ASGIApp
 
@@ -35,6 +36,7 @@ OFF: TelemetryConfig = {
     "logs": False,
     "auto_configure": False,
 }
+NO_JSON = HTTPException(UNSUPPORTED_MEDIA_TYPE, "the content-type has to be application/json")
 FRAMEWORK_ERROR = "422"  # what FastAPI documents for a request that we answer with 400
 UNFORESEEN = (Exception, HTTPStatus.INTERNAL_SERVER_ERROR)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
@@ -150,6 +152,8 @@ def _validated(
     try:
         right = validator(field._type_adapter).validate_python(value, from_attributes=True)
     except ValidationError as error:
+        if loc == ("body",) and isinstance(value, bytes):  # FastAPI reads as JSON what says so
+            raise NO_JSON from None
         return None, [{**each, "loc": (*loc, *each["loc"])} for each in first_mistakes(error)]
     return right, []
 

@@ -1,8 +1,15 @@
 """The edge of REST, the outermost ASGI callable: limits, deadline, error answers, observers."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
-from http.client import BAD_REQUEST, METHOD_NOT_ALLOWED
+from functools import lru_cache
+from http.client import (
+    BAD_REQUEST,
+    HTTP_VERSION_NOT_SUPPORTED,
+    METHOD_NOT_ALLOWED,
+    UNSUPPORTED_MEDIA_TYPE,
+)
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -10,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls import GRPC_TIMEOUT, REQUEST_ID, Call, Edge, current, is_cut, joined, note_failure
-from ..errors import CLIENT_CLOSED_REQUEST, DeadlineExceededError, InternalError, UnavailableError
+from ..errors import CLIENT_CLOSED_REQUEST, InternalError, UnavailableError
 from ..faults import problem, public, refusal
 from .exchange import LENGTH, BoundedBody, Exchange, peer_of, too_large, unread
 from .servers.connections import CUT
@@ -18,7 +25,10 @@ from .settings import HttpLimits
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 
-CODING = b"transfer-encoding"
+CODING, ENCODING, HOST = b"transfer-encoding", b"content-encoding", b"host"
+PLAIN = frozenset({b"", b"identity"})
+VERSIONS = frozenset({"1", "1.0", "1.1", "2"})  # 1: what granian calls 1.0
+AUTHORITY = re.compile(rb"(\[[0-9A-Za-z:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(:[0-9]*)?")  # RFC 3986
 USER_AGENT = b"user-agent"
 NONE: Mapping[str, str] = {}
 
@@ -79,7 +89,7 @@ class RestEdge:
     async def _end(self, exchange: Exchange, scope: Scope, error: BaseException) -> None:
         """Do what an error asks for; raises CancelledError if that is not the call's own end."""
         if exchange.uncancel_own():
-            error = DeadlineExceededError("not answered in time") if exchange.late else error
+            error = exchange.late_error() if exchange.late else error
         elif isinstance(error, asyncio.CancelledError):
             if CUT not in error.args or not exchange.uncancel_stop():
                 _note_disconnect(exchange.call)
@@ -145,12 +155,38 @@ def bounded(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
 
 
 def check_head(scope: Scope, head: Mapping[bytes, bytes], limits: HttpLimits) -> None:
-    """Check what can be seen of the limits before the body is read; raises HTTPException."""
-    if scope["method"] == "CONNECT":
-        raise unread(scope, METHOD_NOT_ALLOWED, "this is not a proxy")
+    """Check the head alone, before the body is read; raises HTTPException."""
+    _check_protocol(scope, head)
+    if ENCODING in head and head[ENCODING].lower() not in PLAIN:
+        plain = {"accept-encoding": "identity"}  # RFC 9110, 15.5.16
+        raise unread(scope, UNSUPPORTED_MEDIA_TYPE, "the body has to come as it is", plain)
     if LENGTH not in head:
         return
     if CODING in head:  # RFC 9112, 6.1: an attempt to hide a second request
         raise unread(scope, BAD_REQUEST, "both content-length and transfer-encoding")
     if int(head[LENGTH]) > limits.body_size:
         raise too_large(scope, limits)
+
+
+def _check_protocol(scope: Scope, head: Mapping[bytes, bytes]) -> None:
+    if scope["http_version"] not in VERSIONS:
+        raise unread(scope, HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken")
+    if scope["method"] == "CONNECT":
+        raise unread(scope, METHOD_NOT_ALLOWED, "this is not a proxy")
+    host = head.get(HOST, b"")
+    if not host and scope["http_version"] != "1.1":
+        return
+    if not _is_authority(host):
+        raise unread(scope, BAD_REQUEST, "host is missing, or is none")
+    if len(scope["headers"]) > len(head) and _has_two_hosts(scope):
+        raise unread(scope, BAD_REQUEST, "more than one host")
+
+
+@lru_cache(maxsize=256)  # they are few, unless somebody makes them up
+def _is_authority(host: bytes) -> bool:
+    return AUTHORITY.fullmatch(host) is not None
+
+
+def _has_two_hosts(scope: Scope) -> bool:
+    is_http2 = scope["http_version"] == "2"  # :authority is one, too
+    return not is_http2 and sum(name == HOST for name, _ in scope["headers"]) > 1

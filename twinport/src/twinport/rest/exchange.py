@@ -9,14 +9,15 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
-from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, time_for
-from ..errors import CLIENT_CLOSED_REQUEST, code_of
+from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, expired, expiry, time_for
+from ..errors import CLIENT_CLOSED_REQUEST, DeadlineExceededError, ServiceError, code_of
 from .settings import HttpLimits
 from .streams import LINES
 
 TRACE_ID_NAME, REQUEST_ID_NAME = TRACE_ID.encode(), REQUEST_ID.encode()
 LENGTH, TYPE = b"content-length", b"content-type"
 STREAM_TYPE = LINES.encode()
+LAST_WORD_S = 1.0  # for a stream to say that its caller is not known any more
 WATCH_AFTER_S = 0.05  # a shorter call ends before anybody could notice that its caller has gone
 BODILESS = frozenset({204, 304})
 
@@ -139,9 +140,24 @@ class Exchange(BoundedBody):
         if is_open_ended and message["status"] not in BODILESS:
             self._edge.gate.admit_stream(call)
             self._until, call.deadline = inf, None
+            self._end_with(expiry(call))
         self.started = True
         call.status = message["status"]
         message["headers"] = [*headers, *id_headers(call)]
+
+    def _end_with(self, expiry: float) -> None:
+        """End the stream soon after what its caller is known by."""
+        if expiry == inf:
+            return
+        self._until = expiry + LAST_WORD_S
+        look = inf if self._watching else asyncio.get_running_loop().time() + WATCH_AFTER_S
+        self._edge.alarm.set(self, min(self._until, look))
+
+    def late_error(self) -> ServiceError:
+        """Return why the time of the call is over."""
+        if self.started and self.call.deadline is None:
+            return expired()
+        return DeadlineExceededError("not answered in time")
 
     def uncancel_own(self) -> bool:
         """Tell whether only the deadline or the disconnect has cancelled, and take that back."""
@@ -222,11 +238,12 @@ def too_large(scope: Scope, limits: HttpLimits) -> HTTPException:
     return unread(scope, REQUEST_ENTITY_TOO_LARGE, detail)
 
 
-def unread(scope: Scope, status: int, detail: str) -> HTTPException:
+def unread(
+    scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> HTTPException:
     """Return a refusal of a request whose body is not read to its end."""
-    is_http1 = scope["http_version"].startswith("1")
-    close = {"connection": "close"} if is_http1 else None
-    return HTTPException(status, detail, close)
+    close = {} if scope["http_version"] == "2" else {"connection": "close"}
+    return HTTPException(status, detail, {**close, **(headers or {})})
 
 
 def id_headers(call: Call) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:

@@ -1,9 +1,11 @@
 """The layers of the application: CORS, gzip, error handlers, HEAD and OPTIONS, and the routes."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from copy import copy
+from functools import lru_cache
 from http.client import METHOD_NOT_ALLOWED, NO_CONTENT
 from typing import Any, NamedTuple
 
@@ -17,7 +19,12 @@ from fastapi.routing import (
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.middleware.gzip import (
+    DEFAULT_EXCLUDED_CONTENT_TYPES,
+    GZipMiddleware,
+    GZipResponder,
+    IdentityResponder,
+)
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
@@ -29,6 +36,7 @@ from .settings import HttpCors, HttpSettings
 from .streams import LINES
 
 READABLE = (TRACE_ID, REQUEST_ID, "retry-after")  # else a script in a browser does not see them
+GZIP = re.compile(rb"gzip(?:\s*;\s*q=([01](?:\.[0-9]{0,3})?))?")
 NO_BODY: Message = {"type": "http.response.body", "body": b""}
 ANYTHING = "/{path}"  # what a mounted application says of a path that has no route of its own
 AS_THEY_ARE = (*DEFAULT_EXCLUDED_CONTENT_TYPES, LINES)  # events and lines go out at once
@@ -40,7 +48,7 @@ def cors_and_gzip(settings: HttpSettings) -> Middleware:
     def put_around(app: ASGIApp) -> ASGIApp:
         if settings.gzip is not None:
             size, level = settings.gzip.min_size, settings.gzip.level
-            app = GZipMiddleware(app, size, level, exclude_content_types=AS_THEY_ARE)
+            app = head_as_get(Gzip(app, size, level, exclude_content_types=AS_THEY_ARE))
         return app if settings.cors is None else _with_cors(app, settings.cors)
 
     return put_around
@@ -57,6 +65,36 @@ def _with_cors(app: ASGIApp, cors: HttpCors) -> ASGIApp:
         expose_headers=(*READABLE, *cors.exposed),
         max_age=int(cors.max_age.total_seconds()),
     )
+
+
+class Gzip(GZipMiddleware):
+    """Compresses for who accepts it; Starlette does so for each header that has the word in it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        responder = self._zipped() if _accepts_gzip(_accepted(scope)) else self._plain()
+        await responder(scope, receive, send)
+
+    def _zipped(self) -> IdentityResponder:
+        size, level, kinds = self.minimum_size, self.compresslevel, self.exclude_content_types
+        return GZipResponder(self.app, size, level, exclude_content_types=kinds)
+
+    def _plain(self) -> IdentityResponder:
+        kinds = self.exclude_content_types
+        return IdentityResponder(self.app, self.minimum_size, exclude_content_types=kinds)
+
+
+def _accepted(scope: Scope) -> bytes:
+    return b",".join(value for name, value in scope["headers"] if name == b"accept-encoding")
+
+
+@lru_cache(maxsize=256)  # clients say the same again and again
+def _accepts_gzip(accepted: bytes) -> bool:
+    """Tell whether `gzip` is in a list with weights (RFC 9110, 12.5.3); 0 is a refusal."""
+    weights = [GZIP.fullmatch(each.strip()) for each in accepted.lower().split(b",")]
+    return any(weight is not None and float(weight[1] or 1) > 0 for weight in weights)
 
 
 class ExceptionHandling(ExceptionMiddleware):

@@ -27,8 +27,9 @@ class HttpLimits(Section):
     header_time: Annotated[Duration, PositiveTime] = timedelta(seconds=10)
     """Longest time from the first byte, or the connection, to the end of the headers."""
 
-    body_size: Annotated[Size, Positive] = 4 * 1024 * 1024
-    """Largest body of a request; more is answered 413 without being read."""
+    body_size: Annotated[Size, Positive] = 1024 * 1024
+    """Largest body of a request; more is answered 413 without being read. Others wait while one is
+    parsed, for up to 50 ms if it is of this size and holds nothing but tiny values."""
 
     body_time: Annotated[Duration, PositiveTime] = timedelta(seconds=30)
     """Longest time until a body is there; later is answered 408."""

@@ -1,6 +1,9 @@
 """Streams over REST: newline-delimited JSON and server-sent events, with their OpenAPI."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
+from math import inf
+from time import monotonic
 from typing import Any, Self, TypeVar
 
 from fastapi import Request
@@ -9,6 +12,7 @@ from fastapi.sse import ServerSentEvent
 from pydantic import TypeAdapter
 from starlette.types import Receive, Scope, Send
 
+from ..calls import current, expired, expiry
 from ..errors import ResourceExhaustedError, ServiceError
 from ..faults import problem
 from ..validation import parsed, written
@@ -42,6 +46,8 @@ def of_events(kind: type[Any], token: Any) -> dict[str, Any]:
 T = TypeVar("T")
 
 LINE_BYTES = 64 * 1024
+END: Any = object()
+TURN_S = 0.005  # how long one stream may keep the loop from everybody else
 
 
 async def lines(request: Request, kind: type[T]) -> AsyncIterator[T]:
@@ -50,7 +56,7 @@ async def lines(request: Request, kind: type[T]) -> AsyncIterator[T]:
     Raises InvalidArgumentError, which counts the lines from 0, and ResourceExhaustedError.
     """
     number = 0
-    async for line in _split(request.stream()):
+    async for line in _in_turns(_split(request.stream())):
         if line.strip():
             yield parsed(kind, line, number)
             number += 1
@@ -80,7 +86,7 @@ class LinesResponse(StreamingResponse):
 
 async def _lines_of(items: AsyncIterable[object]) -> AsyncIterator[bytes]:
     try:
-        async for item in items:
+        async for item in _in_turns(_while_known(items)):
             yield written(item) + b"\n"
     except ServiceError as error:
         yield bytes(problem(error).body) + b"\n"
@@ -91,6 +97,41 @@ async def _chained(first: T | None, rest: AsyncIterator[T]) -> AsyncIterator[T]:
         yield first
     async for item in rest:
         yield item
+
+
+async def _in_turns(items: AsyncIterable[T]) -> AsyncIterator[T]:
+    """Yield the items, and let others have the loop where many of them are there at once.
+
+    Over gRPC each message is waited for; of a burst of lines, and of what a handler has at hand,
+    none would be.
+    """
+    due = monotonic() + TURN_S
+    async for item in items:
+        yield item
+        if monotonic() >= due:
+            await asyncio.sleep(0)
+            due = monotonic() + TURN_S
+
+
+def _while_known(items: AsyncIterable[T]) -> AsyncIterable[T]:
+    """Return the items until the caller's credentials expire, then UnauthenticatedError."""
+    until = expiry(current.get())
+    return items if until == inf else _until(until, aiter(items))
+
+
+async def _until(expiry: float, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    while (item := await _next(expiry, items)) is not END:
+        yield item
+
+
+async def _next(expiry: float, items: AsyncIterator[T]) -> T | Any:
+    try:
+        async with asyncio.timeout_at(expiry) as waiting:
+            return await anext(items, END)
+    except TimeoutError:
+        if not waiting.expired():  # it is the handler's own
+            raise
+    raise expired()
 
 
 async def _split(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -110,7 +151,7 @@ PROBLEM = "problem"  # the name of the event that an error in the midst becomes
 async def events(items: AsyncIterable[tuple[object | None, str]]) -> AsyncIterator[ServerSentEvent]:
     """Yield an event for each dataclass and its id; None makes one that has only the id."""
     try:
-        async for content, token in items:
+        async for content, token in _in_turns(_while_known(items)):
             data = None if content is None else written(content).decode()
             yield ServerSentEvent(id=token, raw_data=data)
     except ServiceError as error:

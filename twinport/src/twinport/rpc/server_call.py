@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ..calls import (
     Call,
     Edge,
     current,
+    expired,
+    expiry,
     is_cut,
     joined,
     note_failure,
@@ -82,7 +85,8 @@ class RpcParts:
 class ServerCall:
     """Opens a call on the way in; on the way out gives it its status and tells the observers.
 
-    The task that it is made in is cancelled when a unary call has had its time.
+    The task that it is made in is cancelled when a unary call has had its time, and a stream when
+    what its caller is known by expires.
     """
 
     def __init__(
@@ -109,10 +113,15 @@ class ServerCall:
             self._begin(call)
             if self._parts.guard is not None:
                 await self._parts.guard.admit(call, self._context)
+                self._end_with_credentials(call)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return call
+
+    def _end_with_credentials(self, call: Call) -> None:
+        if self._is_stream and (until := expiry(call)) < math.inf:
+            self._parts.edge.alarm.set(self, until)
 
     def wake(self) -> None:
         """End the call, as it is late."""
@@ -157,8 +166,8 @@ class ServerCall:
     def _outcome(self, error: BaseException | None) -> ServiceError | None:
         """Name the end of the call; return the error to answer, None where there is none."""
         call = self.call
-        if self._timed_out and self._task is not None and self._task.uncancel() == 0:
-            error = DeadlineExceededError("not answered in time")
+        if self._was_cancelled_by_us(error):
+            error = expired() if self._is_stream else DeadlineExceededError("not answered in time")
         if error is None or isinstance(error, grpc.aio.AbortError):
             call.code = _status_name(self._context.code())
             return None
@@ -177,6 +186,12 @@ class ServerCall:
         """Tell whether generated code has answered for a method that the servicer does not have."""
         is_unimplemented = self._context.code() is grpc.StatusCode.UNIMPLEMENTED
         return is_unimplemented and isinstance(error, NotImplementedError)
+
+    def _was_cancelled_by_us(self, error: BaseException | None) -> bool:
+        """Tell so, and take it back; whom another task closes, nobody has cancelled."""
+        if not self._timed_out or self._task is None or isinstance(error, GeneratorExit):
+            return False
+        return self._task.uncancel() == 0
 
     def _is_late(self) -> bool:
         until = self.call.deadline

@@ -45,12 +45,33 @@ class PipelineTurn(EventWrapper):
         await self.set()
 
 
+class StrictH11(h11.Connection):
+    """Refuses in a head what h11 lets pass: a bare LF, and a folded header (RFC 9112, 2.2, 5.2)."""
+
+    broken = False
+
+    def next_event(self) -> Any:
+        """Return the next event; raises RemoteProtocolError."""
+        if self.their_state is h11.IDLE and not _is_strict(self.trailing_data[0]):
+            self.broken = True
+            raise h11.RemoteProtocolError("a bare LF or a folded header")
+        return super().next_event()
+
+
+def _is_strict(received: bytes) -> bool:
+    head = received.partition(b"\r\n\r\n")[0]
+    is_folded = b"\n " in head or b"\n\t" in head
+    return not is_folded and head.count(b"\n") == head.count(b"\r\n")
+
+
 class HardenedH1(H11Protocol):
     """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
 
     def __init__(self, *parts: Any, connections: Connections) -> None:
         super().__init__(*parts)
         self._connections = connections
+        largest = self.config.h11_max_incomplete_size
+        self.connection = self._http = StrictH11(h11.SERVER, largest)
         self.can_read = self._turn = PipelineTurn()
 
     def handle(self, event: Event) -> Coroutine[Any, Any, None]:
@@ -60,7 +81,8 @@ class HardenedH1(H11Protocol):
     @property
     def patience_s(self) -> float:
         """How long who is in the middle of a request, or of what is none, may send on."""
-        return LINGER_S if self.connection.their_state in {h11.SEND_BODY, h11.ERROR} else 0.0
+        sends_on = self._http.their_state in {h11.SEND_BODY, h11.ERROR} or self._http.broken
+        return LINGER_S if sends_on else 0.0
 
     def retire(self) -> bool:
         """Let the next answer be the last one; return whether one is under way."""
