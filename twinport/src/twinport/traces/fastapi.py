@@ -79,8 +79,6 @@ def _completing(api: FastAPI, state: Mapping[str, Any]) -> Callable[[Scope], Non
     return complete
 
 
-
-
 def _forget_others(app: Starlette) -> None:
     """Take out what others have put in for spans, as `opentelemetry-instrument` does at once."""
     vars(app).pop("build_middleware_stack", None)
