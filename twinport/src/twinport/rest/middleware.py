@@ -232,7 +232,9 @@ class Routes:
 
     def _look_again(self) -> None:
         self._routers = tuple(routers(self._router))
-        self._routes = [flat for route in self._router.routes for flat in _flat(route)]
+        # Where the application has limits for forms, FastAPI applies them on looking for a route.
+        routes = () if self._router.form_limits else self._router.routes
+        self._routes = [flat for route in routes for flat in _flat(route)]
         self._seen = self._changes()
 
 
