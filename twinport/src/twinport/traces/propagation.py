@@ -55,7 +55,7 @@ def read_traceparent(get: Get) -> Parent | None:
     if not (_is_id(trace_id, TRACE_ID) and _is_id(span_id, SPAN_ID)):
         return None
     sampled = bool(int(match["flags"], 16) & 1)
-    return Parent(trace_id, span_id, sampled, state=get("tracestate"))
+    return Parent(trace_id, span_id, sampled, False, get("tracestate"))
 
 
 def read_b3(get: Get) -> Parent | None:
@@ -172,9 +172,10 @@ class Propagator(TextMapPropagator):
 
     def _debugged(self, parent: Parent, get: Get) -> Parent:
         """Add what only B3 can say of a trace whose ids came in another form."""
-        if not self._has_b3 or parent.debug:
+        if parent.debug or not self._has_b3:
             return parent
-        if "-d" not in f"-{get('b3') or ''}".lower() and get("x-b3-flags") != "1":
+        b3 = get("b3")
+        if (b3 is None or "-d" not in f"-{b3}".lower()) and get("x-b3-flags") != "1":
             return parent  # as most do
         said = read_b3(get)
         if said is None or not said.debug or said.trace_id not in {None, parent.trace_id}:
