@@ -169,11 +169,20 @@ async def test_an_http_call_has_a_client_span_without_secrets(http, ended, calls
     with span("work"):
         answer = await http.get("/v1/orders/4711?token=opensesame")
     client = await ended.next()
-    assert client.name == "GET"
+    assert client.name == "GET"  # of a client without a name
+    peer = (client.attributes["server.address"], client.attributes["server.port"])
+    assert peer == (http.base_url.host, http.base_url.port)
     assert client.attributes["http.response.status_code"] == answer.status_code == 404
     assert client.attributes["url.full"] == f"{http.base_url}/v1/orders/4711"
     assert "opensesame" not in client.to_json()
     assert calls[-1].parent_id == f"{client.context.span_id:016x}"
+
+
+async def test_the_span_of_an_http_call_has_the_name_of_its_client(http, ended):
+    async with httpx2.AsyncClient(base_url=http.base_url) as named:
+        instrument(named, "shop")
+        await named.get("/v1/orders/4711")
+    assert (await ended.next()).name == "GET shop"
 
 
 async def test_an_untraced_http_call_tells_the_next_service_so(http, traces, ended, calls):

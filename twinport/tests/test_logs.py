@@ -133,6 +133,15 @@ def test_the_standard_library_and_warnings_come_through(lines: Lines) -> None:
     assert third["message"] == "DeprecationWarning: old"
 
 
+@pytest.mark.parametrize(("level", "expected"), [("INFO", []), ("DEBUG", ["debug"])])
+def test_a_line_for_each_request_of_an_http_client_is_for_debugging(
+    lines: Lines, level: str, expected: list[str]
+) -> None:
+    with logs_to(level=level):
+        logging.getLogger("httpx2").info('HTTP Request: GET http://tea/ "HTTP/1.1 200 OK"')
+    assert [line["log.level"] for line in lines()] == expected
+
+
 def test_an_exception_in_a_thread_comes_through(lines: Lines) -> None:
     with logs_to():
         thread = threading.Thread(target=int, args=("tea",))

@@ -68,7 +68,10 @@ class KeyUrl:
     async def opened(self) -> AsyncIterator[None]:
         """Be ready to fetch; whether the issuer is there, the first load tells."""
         none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-        async with httpx2.AsyncClient(timeout=FETCH_TIMEOUT_S, cookies=none) as self._http:
+        trust = httpx2.create_ssl_context()  # what SSL_CERT_FILE says counts, proxies do not
+        async with httpx2.AsyncClient(
+            timeout=FETCH_TIMEOUT_S, cookies=none, verify=trust, trust_env=False
+        ) as self._http:
             yield
 
     async def __call__(self) -> Sequence[Key]:

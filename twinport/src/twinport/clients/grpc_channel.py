@@ -148,6 +148,7 @@ def options(settings: ClientSettings) -> list[tuple[str, Any]]:
     chosen: dict[str, Any] = {
         "grpc.service_config": json.dumps(_service_config(settings)),
         "grpc.max_receive_message_length": settings.message_size,
+        "grpc.enable_http_proxy": 0,  # whatever the environment says of proxies
         "grpc.keepalive_time_ms": _ms(keepalive.time),
         "grpc.keepalive_timeout_ms": _ms(keepalive.timeout),
         "grpc.http2.max_pings_without_data": 0,

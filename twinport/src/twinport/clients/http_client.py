@@ -67,7 +67,7 @@ class HttpClient(httpx2.AsyncClient):
             cookies=_NoCookies(),
         )
         self._outgoing = outgoing
-        instrument(self)
+        instrument(self, outgoing.name)
 
     @property
     def cookies(self) -> httpx2.Cookies:

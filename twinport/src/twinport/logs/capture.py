@@ -36,6 +36,7 @@ KEPT = (
     "{} takes away the handlers of the root logger: that of these sinks stays, and its level, too;"
     " loggers that are disabled there (disable_existing_loggers) are silent"
 )
+TALKATIVE = frozenset({"httpx2", "httpx"})  # INFO for each request, which is in our span already
 STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
 
@@ -59,6 +60,8 @@ class Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level, number = record.levelname, record.levelno
+        if number == logging.INFO and record.name in TALKATIVE:
+            level, number = "DEBUG", logging.DEBUG
         line = Line(record.created, level, number, record.name, _message(record))
         line.fields = origin(record.filename, record.lineno, record.funcName)
         line.labels = {name: value for name, value in vars(record).items() if name not in STANDARD}

@@ -18,6 +18,7 @@ from pydantic import AnyHttpUrl, Field, validate_call
 from ..redact import visible
 
 TIMEOUT_S = 5.0
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy of the environment
 
 
 class Chat:
@@ -36,7 +37,7 @@ class Chat:
         left_out, self._left_out = self._left_out, 0
         body = orjson.dumps({"text": text_of(line, left_out)})
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
+        DIRECT.open(request, timeout=TIMEOUT_S).close()
 
     def _may_send(self) -> bool:
         """Take a token from a bucket that holds as many as a minute allows."""

@@ -183,7 +183,9 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), NoRedirect())
+    direct = urllib.request.ProxyHandler({})  # whatever the environment says of proxies
+    https = urllib.request.HTTPSHandler(context=context)
+    return urllib.request.build_opener(direct, https, NoRedirect())
 
 
 def _headers(settings: HttpSink) -> Mapping[str, str]:

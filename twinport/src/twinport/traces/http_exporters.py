@@ -74,13 +74,16 @@ class _Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.forget()
-        self.trust_env = False  # no proxy, no ~/.netrc: what is not in the settings
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self.auth = _user_of_the_url
+        self.auth = _user_of_the_url  # else requests asks ~/.netrc, and what it says goes first
 
     def forget(self) -> None:
         """Begin anew: what is not even sent could not be encoded."""
         self.outcome, self.then, self.is_taken = "cannot be encoded", Then.DROP, False
+
+    def merge_environment_settings(self, url: Any, _proxies: Any, *others: Any) -> Any:
+        """Take from the environment whom to trust, and no proxy."""
+        return super().merge_environment_settings(url, {"no_proxy": "*"}, *others)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         try:

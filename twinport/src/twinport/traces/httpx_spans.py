@@ -13,13 +13,24 @@ from opentelemetry.trace import Span
 
 from .instrumentations import choose_stable_names
 
+PORTS = {"http": 80, "https": 443}
 
-def instrument(client: httpx2.AsyncClient) -> None:
-    """Give each request a span, and tell the other service whether it is traced."""
+
+def instrument(client: httpx2.AsyncClient, name: str = "") -> None:
+    """Give each request a span, and tell the other service whether it is traced.
+
+    `name`, of the client, is in the name of each span.
+    """
+
+    async def describe(span: Span, request: RequestInfo) -> None:
+        _describe(span, request)
+        if name:
+            span.update_name(f"{request.method.decode()} {name}")
+
     choose_stable_names()
     if not HTTPX2ClientInstrumentor().is_instrumented_by_opentelemetry:
         either: Any = client  # typed as httpx's where that is installed, too
-        HTTPX2ClientInstrumentor.instrument_client(either, request_hook=_hide_soon)
+        HTTPX2ClientInstrumentor.instrument_client(either, request_hook=describe)
 
 
 def instrument_all() -> None:
@@ -29,15 +40,19 @@ def instrument_all() -> None:
     for library, instrumentor in instrumentors.items():
         if library in sys.modules and not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(
-                skip_dep_check=True, request_hook=_hide_secrets, async_request_hook=_hide_soon
+                skip_dep_check=True, request_hook=_describe, async_request_hook=_describe_soon
             )
 
 
-async def _hide_soon(span: Span, request: RequestInfo) -> None:
-    _hide_secrets(span, request)
+async def _describe_soon(span: Span, request: RequestInfo) -> None:
+    _describe(span, request)
 
 
-def _hide_secrets(span: Span, request: RequestInfo) -> None:
-    """Record the URL without query and user, where secrets may be."""
-    if not isinstance(request.url, tuple):  # as httpx gave it before 0.20
-        span.set_attribute("url.full", str(request.url.copy_with(query=None, userinfo=b"")))
+def _describe(span: Span, request: RequestInfo) -> None:
+    """Record the peer, and the URL without query and user, where secrets may be."""
+    url = request.url
+    if isinstance(url, tuple):  # as httpx gave it before 0.20
+        return
+    span.set_attribute("url.full", str(url.copy_with(query=None, userinfo=b"")))
+    span.set_attribute("server.address", url.host)
+    span.set_attribute("server.port", url.port or PORTS.get(url.scheme, 0))
