@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from twinport import logs
+from twinport.logs.capture import Relay
 from twinport.settings import Identity
 
 PATIENCE_S = 120
@@ -219,3 +220,20 @@ def test_an_installed_service_sees_its_own_frames_whoever_calls_them(tmp_path: P
     )
     assert done.returncode == 1
     assert done.stderr.count(f'File "{package / "app.py"}"') == 5
+
+
+CORE_LINES = [
+    (b"E1127 23:02:06.641942   22627 hpack_parser.cc:1048] Error parsing metadata", "INFO"),
+    (b"E1127 23:02:06.641942   22627 tcp_server_posix.cc:8] File descriptor limit", "ERROR"),
+]
+
+
+@pytest.mark.parametrize(("said", "level"), CORE_LINES)
+def test_what_grpc_says_of_a_clients_metadata_is_no_error(said: bytes, level: str):
+    reader, writer = os.pipe()
+    os.write(writer, said + b"\n")
+    os.close(writer)
+    lines: list[Any] = []
+    Relay(reader, 2, lines.append).run()
+    os.close(reader)
+    assert [line.level for line in lines] == [level]

@@ -398,8 +398,51 @@ async def flood(port: int) -> set[str]:
 
 async def test_a_flood_of_calls_without_a_message_is_told_that_it_is_too_much(opened):
     async with opened(limits={"waiting": 10}) as ports:
-        heard = await asyncio.gather(*(flood(ports.grpc) for _ in range(20)))
+        heard = await asyncio.gather(*(flood(ports.grpc) for _ in range(12)))
     assert set().union(*heard) == {"RESOURCE_EXHAUSTED"}
+
+
+BYTES = b"\xff\xfe"
+MISTAKES: dict[str, dict[Any, Any]] = {  # headers of a call, by which any client may be wrong
+    "metadata of bytes": {b"x-a": BYTES},
+    "a user agent of bytes": {b"user-agent": BYTES},
+    "a path of bytes": {b":path": b"/a/" + BYTES},
+    "an unknown encoding": {b"grpc-encoding": b"zstd"},
+    "no timeout": {b"grpc-timeout": b"soon"},
+    "no number": {b"grpc-previous-rpc-attempts": b"a"},
+    "an unknown scheme": {b":scheme": b"ftp"},
+    "a large key": {b"x" * 20_000: b"a"},
+    "no path": {b":path": b""},
+}
+
+
+async def make_mistake(port: int, headers: dict[Any, Any]) -> None:
+    path = f"{METHOD}/ListOrders".encode()
+    head = {b":method": b"POST", b":scheme": b"http", b":authority": b"a", b":path": path}
+    more = {b"content-type": b"application/grpc", b"te": b"trailers"}
+    async with H2Wire.open(port) as wire:
+        wire.begin()
+        call = wire.headers((head | more | headers).items(), end=False)
+        wire.body(call, b"\0\0\0\0\0", end=True)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await wire.answer(call)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_no_mistake_of_a_client_is_an_error_or_ends_the_server(
+    opened, caplog: pytest.LogCaptureFixture, capfd: Any, mistake: str
+):
+    async with opened() as ports, channel(ports) as client:
+        stub: Any = OrderServiceStub(client)
+        watch = stub.WatchOrders(WATCH)
+        await watch.read()
+        await make_mistake(ports.grpc, MISTAKES[mistake])
+        await stub.CreateOrder(pb.CreateOrderRequest(sku="tea", quantity=1), wait_for_ready=True)
+        assert (await watch.read()).order.sku == "tea"  # calls under way go on
+        watch.cancel()
+    gc.collect()  # for what asyncio says of a task that nobody has asked
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 async def test_a_call_too_many_on_one_connection_waits(opened):

@@ -266,7 +266,8 @@ class H2Wire(Wire):
         answer = self.answers.get(frame.stream_id, Answer(None, b"", None))
         if isinstance(frame, HeadersFrame):
             fields = self.heads[frame.stream_id] = dict(self.decoder.decode(frame.data))
-            answer = answer._replace(status=int(fields[":status"]))
+            status = fields.get(":status", answer.status)  # trailers have none
+            answer = answer._replace(status=int(status or 0))
         elif isinstance(frame, DataFrame):
             answer = answer._replace(body=answer.body + frame.data)
         elif isinstance(frame, RstStreamFrame):

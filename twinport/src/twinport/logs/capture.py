@@ -207,6 +207,7 @@ STDERR = 2
 # absl/log/internal/log_format.cc: severity, month and day, time, thread, file and line
 ABSL = re.compile(rb"([IWEF])\d{4} [\d:.]+ +\d+ ([\w./-]+):(\d+)\] (.*)", re.DOTALL)
 LEVELS: Mapping[bytes, Level] = {b"I": "DEBUG", b"W": "WARNING", b"E": "ERROR", b"F": "CRITICAL"}
+BY_CLIENTS = frozenset({b"hpack_parser.cc"})  # what they say of metadata that cannot be read
 LONGEST = 1 << 16  # a line without an end is passed on from here
 
 
@@ -259,7 +260,8 @@ class Relay:
             self._pass_on(data)
 
     def _log(self, severity: bytes, file: bytes, number: bytes, message: bytes) -> None:
-        line = now(LEVELS[severity], "grpc.core", message.decode(errors="backslashreplace"))
+        level = "INFO" if file in BY_CLIENTS and severity == b"E" else LEVELS[severity]
+        line = now(level, "grpc.core", message.decode(errors="backslashreplace"))
         line.fields = {
             "log.origin.file.name": file.decode(),
             "log.origin.file.line": int(number),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
 from threading import Lock
@@ -11,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from loguru import logger
 
 from ..errors import StartupError, UnimplementedError
 from ..health import Health
@@ -32,6 +34,8 @@ LOOK_AGAIN_S = 1.0
 Servicer = TypeVar("Servicer")
 
 PENDING = 4000  # calls that have come and wait for the loop; of more, grpc answers CANCELLED
+
+RETRY_S = 0.02
 
 SILENCE_S = 1.0  # for the message of a call that has begun when the server stops
 OTHER = "_OTHER"  # OpenTelemetry's word for a method that the server does not know
@@ -100,6 +104,10 @@ class RpcServer:
     def __init__(self, settings: GrpcSettings, parts: RpcParts, health: Health) -> None:
         self._settings, self._parts, self._health = settings, parts, health
         self._server = grpc.aio.server(options=options(settings))
+        self._crashed: set[grpc.aio.Server] = set()  # their calls under way go on
+        self._port = settings.port
+        self._found_by: tuple[_Methods, ...] = ()
+        self._restarts: set[asyncio.Future[None]] = set()
         self._threads = ThreadPoolExecutor(settings.threads, "grpc-method")  # starts none yet
         self._handlers: dict[str, Handler] = {}
         self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
@@ -125,8 +133,12 @@ class RpcServer:
 
     def bind(self) -> int:
         """Take the port and return it; raises StartupError."""
-        host, port = self._settings.host, self._settings.port
-        check_free(self.name, host, port)  # a taken port is our error, not a line of grpc's
+        check_free(self.name, self._settings.host, self._port)  # our error, not a line of grpc's
+        self._port = self._listen()
+        return self._port
+
+    def _listen(self) -> int:
+        host, port = self._settings.host, self._port
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         tls = self._settings.tls
         try:
@@ -150,20 +162,62 @@ class RpcServer:
             handlers |= module.reflection(described, self._stopping, self._parts.guard)
         by_path = {f"/{name}": handler for name, handler in handlers.items()}
         message_timeout = MessageTimeout(self._settings.limits, by_path)
-        self._server.add_generic_rpc_handlers((_Methods(message_timeout, self._unknown()),))
+        self._found_by = (_Methods(message_timeout, self._unknown()),)
         log_disconnects_as_debug()
+        await self._serve()
+
+    async def _serve(self) -> None:
+        self._server.add_generic_rpc_handlers(self._found_by)
+        before = asyncio.all_tasks()
         await self._server.start()
+        for task in asyncio.all_tasks() - before:
+            task.add_done_callback(self._note_crash)
+
+    def _note_crash(self, task: "asyncio.Task[Any]") -> None:
+        """Start anew where the task that takes calls has ended, as a path that is no UTF-8 ends it.
+
+        grpc.aio closes the port then, for good and without telling anybody.
+        """
+        if task.cancelled() or not isinstance(task.exception(), UnicodeDecodeError):
+            return
+        _forget_errors_of_the_shutdown()
+        restart = asyncio.ensure_future(self._restart(self._server))
+        self._restarts.add(restart)
+        restart.add_done_callback(self._restarts.discard)
+
+    async def _restart(self, crashed: grpc.aio.Server) -> None:
+        logger.warning("a call whose path is no UTF-8 has ended grpc's server, it starts anew")
+        self._crashed.add(crashed)
+        self._server = grpc.aio.server(options=options(self._settings))
+        while not self._stopping.is_set() and not self._is_listening():
+            with suppress(TimeoutError):  # the port is given up in a moment
+                await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+        if not self._stopping.is_set():
+            await self._serve()
+        await crashed.stop(self._settings.limits.connection_age_grace.total_seconds())
+        self._crashed.discard(crashed)
+
+    def _is_listening(self) -> bool:
+        try:
+            check_free(self.name, self._settings.host, self._port)
+            self._listen()
+        except StartupError:
+            return False
+        return True
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, give running ones `grace` seconds, then cut them."""
         self._stopping.set()
-        ending = asyncio.ensure_future(self._server.stop(grace))
+        ending = asyncio.ensure_future(self._stop_all(grace))
         while not (await asyncio.wait([ending], timeout=SILENCE_S))[0]:
             if not self._is_answering():
-                await self._server.stop(0)
+                await self._stop_all(0)
         self._stopped.set()
         self._threads.shutdown(wait=False)
         ending.result()
+
+    async def _stop_all(self, grace: float) -> None:
+        await asyncio.gather(*(each.stop(grace) for each in (self._server, *self._crashed)))
 
     def _is_answering(self) -> bool:
         """Tell whether a call is under way, other than by a client that says nothing."""
@@ -179,6 +233,13 @@ class RpcServer:
             raise UnimplementedError("no such method")
 
         return wrapped(OTHER, grpc.stream_stream_rpc_method_handler(refuse), self._parts)
+
+
+def _forget_errors_of_the_shutdown() -> None:
+    """Take note of what ends the task by which grpc.aio shuts a server down: the crash again."""
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__qualname__", None) == "AioServer.shutdown":
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 class _Registry:

@@ -52,13 +52,15 @@ MOMENT_S = 0.005  # ten times what grpc takes, seldom more, between two of its e
 
 
 def log_disconnects_as_debug() -> None:
-    """Log at DEBUG what grpc logs as an error, with its stack, of each client that leaves so."""
+    """Log at DEBUG what grpc logs as an error, with its stack, of what any client can cause."""
     LOGGER.addFilter(_as_debug)  # twice is once
 
 
 def _as_debug(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], CLIENT_GONE):
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error or record.msg, CLIENT_GONE | UnicodeDecodeError):
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        record.exc_info = None
     return True
 
 
