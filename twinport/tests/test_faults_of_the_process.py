@@ -71,6 +71,14 @@ async def test_a_resource_that_does_not_close_is_named_and_the_process_ends():
         assert "did not stop in time, still running: resources" in line
 
 
+async def test_a_handler_that_swallows_its_cancelling_is_named_and_the_process_ends():
+    async with blocked("swallows_its_cancelling", "holding", lifecycle__grace="100ms") as service:
+        service.terminate()
+        assert await service.exit_status() == 1
+        assert "did not stop in time, still running" in service.plain[-1]
+        assert "GET /fault" in service.plain[-1]
+
+
 async def test_a_blocked_loop_cannot_keep_the_process_alive():
     waits = {"lifecycle__grace": "100ms", "lifecycle__flush": "100ms"}
     async with started(FAULTY, "blocks_at_the_end", **waits) as service:

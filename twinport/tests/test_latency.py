@@ -59,7 +59,7 @@ class Uploading(H2Wire):
             await self.room(stream_id, len(part))
             self.body(stream_id, part, end=begin + FRAME_BYTES >= size)
             self.sent.update({0: len(part), stream_id: len(part)})
-        assert (await self.answer(stream_id)).status == (400 if size else 200)
+        assert (await self.answer(stream_id)).status == (415 if size else 200)
 
     async def room(self, stream_id: int, size: int) -> None:
         async with asyncio.timeout(TIMEOUT_S):
@@ -83,7 +83,7 @@ async def by_http1(ports: Ports) -> AsyncIterator[Call]:
             head = b"%b /v1/orders HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
             wire.send(head % (method, size), b"x" * size)
             answer = (await wire.until(b"\r\n\r\n")).lower()
-            assert answer.split()[1] == (b"400" if size else b"200")
+            assert answer.split()[1] == (b"415" if size else b"200")
             await wire.reader.readexactly(int(LENGTH.findall(answer)[0]))
 
         yield call

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import h11
 import httpx2
 import pytest
 
 from sample.settings import Settings
+from twinport.rest.servers.hypercorn.http1 import StrictH11
 from twinport.service.ports import Ports
 
 from support.wire import Wire
@@ -68,6 +70,14 @@ async def test_a_head_that_is_one_is_answered(served):
     _, ports = served
     answers = {name: await status(ports, sent) for name, sent in ACCEPTED.items()}
     assert answers == dict.fromkeys(ACCEPTED, 200)
+
+
+def test_a_head_may_come_in_any_parts():
+    head, connection = GET + b"host: a\r\nx: b\r\n\r\n", StrictH11(h11.SERVER)
+    for each in head:
+        assert connection.next_event() is h11.NEED_DATA
+        connection.receive_data(bytes([each]))
+    assert isinstance(connection.next_event(), h11.Request)
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])

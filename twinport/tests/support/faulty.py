@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from loguru import logger
 
@@ -62,6 +62,15 @@ async def closes_for_ever(service: Service) -> None:
         await asyncio.Event().wait()
 
     await service.open(endless())
+
+
+async def swallows_its_cancelling(service: Service) -> None:
+    @service.rest.get("/fault")
+    async def hold() -> None:
+        logger.info("holding")
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
 
 
 async def blocks_at_the_end(service: Service) -> None:

@@ -14,6 +14,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protoco
 from ..connections import LINGER_S, Connections, log_refusal
 from .stream import HardenedStream
 
+PRINTABLE = b"!"
 NO_MORE = 2**31
 AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 PREFACE_BEGIN = b"PRI * HTTP/2.0\r\n\r\n"  # what h11 has read of it as a request (RFC 9113, 3.4)
@@ -60,8 +61,12 @@ class StrictH11(h11.Connection):
 
 def _is_strict(received: bytes) -> bool:
     head = received.partition(b"\r\n\r\n")[0]
-    is_folded = b"\n " in head or b"\n\t" in head
-    return not is_folded and head.count(b"\n") == head.count(b"\r\n")
+    lines = head.split(b"\r\n")
+    if head.count(b"\n") >= len(lines):
+        return False
+    if lines[-1] in {b"", b"\r"}:  # more of the head is to come
+        lines.pop()
+    return not lines or min(lines) >= PRINTABLE  # a blank and a tab come before all that is printed
 
 
 class HardenedH1(H11Protocol):
