@@ -14,7 +14,6 @@ from ..connections import Connections, Listening
 from .connection import Connection, Listener
 
 PROTOCOLS = ["h2", "http/1.1"]  # in the order that the port prefers
-NO_LIMIT = 2**31 - 1
 
 
 class HypercornServer:
@@ -63,6 +62,5 @@ def _config(limits: HttpLimits) -> Config:
     config = Config()
     config.errorlog = logging.getLogger("hypercorn.error")  # as an object: no handler is added
     config.include_server_header = False
-    config.keep_alive_max_requests = NO_LIMIT  # a connection ends with its age
     config.h11_max_incomplete_size = limits.header_size
     return config
