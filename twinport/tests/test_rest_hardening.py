@@ -1,6 +1,7 @@
 """What one client can do to the REST port: it is refused or cut, others are served meanwhile."""
 
 import asyncio
+import logging
 import struct
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from hyperframe.frame import (
     ContinuationFrame,
+    DataFrame,
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
@@ -19,11 +21,12 @@ from hyperframe.frame import (
 from twinport.rest.servers.hypercorn.server import HypercornServer
 from twinport.rest.settings import HttpLimits
 
-from support.wire import GET, TIMEOUT_S, H2Wire, Port, Wire, healthy, serving
+from support.wire import CHUNK, GET, TIMEOUT_S, Answer, H2Wire, Port, Wire, healthy, serving
 
 SHORT = {"header_time": "500ms", "send_time": "500ms", "idle_time": "500ms"}
-FEW: dict[str, Any] = {"connections": 30, "streams": 20, "header_size": "16KiB"}
+FEW: dict[str, Any] = {"connections": 30, "streams": 20, "header_size": "12KiB"}
 LARGEST_WINDOW = 2**31 - 1
+NOTHING = Answer(None, b"", None)
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR = 0, 1, 2  # RFC 9113, 7
 REFUSED, CANCEL, CALM_DOWN = 7, 8, 11
 
@@ -184,6 +187,19 @@ async def test_a_closed_window_holds_no_memory_and_no_handler(port: Port, stream
         await healthy(port.number)
         await wire.closed()
     await port.nothing_is_left()
+
+
+async def test_an_answer_that_waited_for_its_window_ends_with_its_last_data(port: Port) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin(INITIAL_WINDOW_SIZE=len(CHUNK) * 4 - 1)
+        wire.window(0, LARGEST_WINDOW - 65535)
+        stream_id = wire.request("/large")
+        while len(wire.answers.get(stream_id, NOTHING).body) < len(CHUNK) * 4 - 1:
+            wire.note(await wire.frame())
+        wire.window(stream_id, 1)
+        wire.note(last := await wire.frame())
+        assert isinstance(last, DataFrame)
+        assert (len(last.data), stream_id in wire.ended) == (1, True)
 
 
 async def test_a_large_window_that_is_never_read_is_cut(port: Port) -> None:
@@ -514,6 +530,14 @@ async def test_a_bad_path_is_refused_and_harms_no_sibling(port: Port) -> None:
         assert (await wire.answer(sibling)).body == b"held"
 
 
+async def test_a_bad_path_is_refused_also_to_who_still_sends(patient: Port) -> None:
+    async with H2Wire.open(patient.number) as wire:
+        wire.begin()
+        refused = wire.request(b"/\xff", end=False)
+        assert (await wire.answer(refused)).status == 400
+        assert await wire.until_reset(refused) == NO_ERROR
+
+
 async def test_bad_paths_leave_their_connection_room_for_a_request(patient: Port) -> None:
     async with H2Wire.open(patient.number) as wire:
         wire.begin()
@@ -609,6 +633,15 @@ async def test_too_many_streams_are_refused_one_by_one(port: Port) -> None:
         assert answered == [b"held"] * 20
 
 
+async def test_a_client_is_told_its_limits_first(port: Port) -> None:
+    async with H2Wire.open(port.number) as wire:
+        wire.begin()
+        first = await wire.frame()
+        assert isinstance(first, SettingsFrame)
+        assert first.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == FEW["streams"]
+        assert first.settings[SettingsFrame.MAX_HEADER_LIST_SIZE] == 12 * 1024  # as in FEW
+
+
 async def test_too_many_connections_are_closed(port: Port) -> None:
     wires = [await asyncio.open_connection("127.0.0.1", port.number) for _ in range(40)]
     async with asyncio.timeout(TIMEOUT_S):
@@ -619,7 +652,7 @@ async def test_too_many_connections_are_closed(port: Port) -> None:
     await healthy(port.number)
 
 
-@pytest.mark.parametrize("size", [17000, 200_000])
+@pytest.mark.parametrize("size", [13000, 200_000])
 async def test_a_large_head_is_refused(port: Port, size: int) -> None:
     async with Wire.open(port.number) as wire:
         wire.send(GET[:-2], b"x: ", b"y" * size, b"\r\n\r\n")
@@ -642,6 +675,24 @@ async def test_an_upgrade_is_answered_on_http1(port: Port) -> None:
         upgrade = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: \r\n\r\n"
         wire.send(GET[:-2], upgrade)
         assert (await wire.until(b"bytes")).split()[1] == b"200"
+
+
+async def test_an_answer_does_not_say_what_has_made_it(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        wire.send(GET)
+        assert b"\nserver:" not in (await wire.until(b"\r\n\r\n")).lower()
+
+
+async def test_the_log_of_hypercorn_gets_no_handler_of_its_own(port: Port) -> None:
+    await healthy(port.number)
+    assert logging.getLogger("hypercorn.error").handlers == []
+
+
+async def test_a_connection_on_http1_may_ask_as_often_as_it_likes(patient: Port) -> None:
+    async with Wire.open(patient.number) as wire:
+        for _ in range(1100):  # hypercorn itself would end it after a thousand
+            wire.send(GET)
+            assert (await wire.until(b"0 bytes")).split()[1] == b"200"
 
 
 async def test_garbage_is_refused(port: Port) -> None:

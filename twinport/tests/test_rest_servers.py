@@ -346,6 +346,18 @@ async def test_an_early_answer_can_be_read_by_who_still_sends(kind: Any, quiet: 
         assert (await wire.until(b"\r\n\r\nno")).split()[1] == b"401"
 
 
+@pytest.mark.parametrize("kind", OURS)
+async def test_who_sends_on_after_an_early_answer_is_not_read_for_long(
+    kind: Any, quiet: None
+) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n")
+        assert (await wire.until(b"\r\n\r\nno")).split()[1] == b"401"
+        await wire.drip(b"x" * 500, 0.02)
+        assert wire.reader.at_eof()
+        await port.nothing_is_left()
+
+
 # The choice.
 
 

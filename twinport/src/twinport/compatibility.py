@@ -60,8 +60,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "hypercorn": {
         "hypercorn.asyncio.worker_context:EventWrapper": "set wait",
-        "hypercorn.config:Config": "errorlog h11_max_incomplete_size include_server_header"
-        " keep_alive_max_requests",
+        "hypercorn.config:Config": "errorlog h11_max_incomplete_size include_server_header",
         "hypercorn.protocol.h11:H11Protocol": ".app .can_read .client .config .connection"
         " .connection_state .context .keep_alive_requests .send .server .ssl .stream .task_group"
         " _check_protocol _create_stream _maybe_recycle _send_error_response _send_h11_event"

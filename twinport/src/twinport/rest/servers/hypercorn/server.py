@@ -18,7 +18,6 @@ from ..connections import CLIENT_CERTIFICATE, AsyncioServer, BoundedWriter, age_
 from .http1 import HardenedH1, NoMoreRequestsError
 from .http2 import HardenedH2
 
-NO_LIMIT = 2**31 - 1
 READ_BYTES = 64 * 1024
 
 log = logging.getLogger("hypercorn.error")
@@ -54,7 +53,6 @@ def _config(limits: HttpLimits) -> Config:
     config = Config()
     config.errorlog = log  # as an object: no handler is added
     config.include_server_header = False
-    config.keep_alive_max_requests = NO_LIMIT  # a connection ends with its age
     config.h11_max_incomplete_size = limits.header_size
     return config
 
