@@ -19,7 +19,8 @@ WRITTEN = {name.name for name in TABLE}
 
 # Assigned or read like a library's, but of Python's own modules, or a field of a message.
 NOT_OF_LIBRARIES = {
-    *("_current_frames", "_exit", "_initializing", "daemon", "excepthook", "handlers", "levelname"),
+    *("__class__", "_current_frames", "_exit", "_getframe", "_initializing", "daemon", "exc_info"),
+    *("excepthook", "handlers", "levelname"),
     *("levelno", "mask", "minimum_version", "showwarning", "stderr", "unraisablehook"),
     *("verify_mode", "file_containing_symbol"),
 }

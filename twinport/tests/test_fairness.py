@@ -27,7 +27,7 @@ SHAPES: dict[str, Callable[[int], bytes]] = {
 }
 STREAMS = [":quote", ":import"]
 TIMES = 3  # what disturbs one of them is no fault of ours
-FEW = 5  # each of a few objects costs as much to read as several numbers
+FEW = 10  # each of a few objects costs as much to read as several numbers
 
 
 def post(port: int, path: str, kind: str, body: bytes) -> int:

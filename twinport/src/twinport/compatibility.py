@@ -22,9 +22,12 @@ from .errors import StartupError
 NAMES: Mapping[str, Mapping[str, str]] = {
     "fastapi": {
         "fastapi._compat:ModelField": "._type_adapter validate",
-        "fastapi.applications:FastAPI": ".exception_handlers .openapi_schema .router"
-        " .user_middleware add_exception_handler build_middleware_stack include_router openapi"
-        " routes setup",
+        "fastapi.applications:FastAPI": ".debug .docs_url .exception_handlers .max_body_size"
+        " .middleware_stack .openapi_url .redoc_url .root_path .router .swagger_ui_init_oauth"
+        " .swagger_ui_oauth2_redirect_url .swagger_ui_parameters .title .user_middleware"
+        " add_exception_handler add_route build_middleware_stack mount openapi routes setup",
+        "fastapi.routing": "_EffectiveRouteContext _IncludedRouter",
+        "fastapi.routing:APIRouter": "._routes_version .routes",
         "fastapi.routing:get_request_handler": "fastapi_middleware_astack",
     },
     "granian": {
@@ -43,6 +46,9 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "grpcio-health-checking": {
         "grpc_health.v1.health_pb2_grpc:HealthServicer": "Check Watch",
+    },
+    "h11": {
+        "h11._connection:Connection": "next_event their_state trailing_data",
     },
     "h2": {
         "h2.connection:H2Connection": ".decoder .highest_inbound_stream_id .local_settings"
@@ -77,9 +83,13 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "hyperframe.frame:GoAwayFrame": ".error_code .last_stream_id .stream_id serialize",
     },
     "opentelemetry-api": {
+        "opentelemetry.trace": "_TRACER_PROVIDER",
         "opentelemetry.propagators.textmap:TextMapPropagator": "extract fields inject",
         "opentelemetry.trace:NoOpTracer": "start_span",
         "opentelemetry.trace:TracerProvider": "get_tracer",
+    },
+    "opentelemetry-exporter-zipkin-json": {
+        "opentelemetry.exporter.zipkin.json.v2:JsonV2Encoder": "_encode_span",
     },
     "opentelemetry-sdk": {
         "opentelemetry.sdk.trace.id_generator:RandomIdGenerator": "generate_span_id"
@@ -88,7 +98,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "opentelemetry.sdk.trace:Event.__init__": "attributes name timestamp",
         "opentelemetry.sdk.trace:ReadableSpan.__init__": "attributes context end_time events"
         " instrumentation_scope kind links name parent resource start_time status",
-        "opentelemetry.sdk.trace:SpanProcessor": "force_flush on_end shutdown",
+        "opentelemetry.sdk.trace:SpanProcessor": "force_flush on_end on_start shutdown",
+        "opentelemetry.sdk.trace:TracerProvider": "add_span_processor",
     },
     "prometheus-client": {
         "prometheus_client.registry:Collector": "collect",
@@ -105,13 +116,19 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "pydantic_settings.main:BaseSettings": "model_config settings_customise_sources",
         "pydantic_settings.sources.base:PydanticBaseSettingsSource": "get_field_value",
     },
+    "pyjwt": {
+        "jwt.api_jwt:PyJWT": "_decode_payload",
+    },
     "requests": {
-        "requests.sessions:Session": ".auth .cookies send",
+        "requests.sessions:Session": ".auth .cookies merge_environment_settings send",
     },
     "starlette": {
         "starlette._exception_handler:wrap_app_handling_exceptions": "starlette.exception_handlers",
         "starlette.middleware.exceptions:ExceptionMiddleware": "._exception_handlers"
         " ._status_handlers .app",
+        "starlette.middleware.gzip:GZipMiddleware": ".app .compresslevel .exclude_content_types"
+        " .minimum_size",
+        "starlette.routing:BaseRoute": "handle matches",
         "starlette.responses:StreamingResponse": "media_type stream_response",
     },
     "uvicorn": {
