@@ -75,26 +75,6 @@ def test_dev_starts_again_after_a_change_and_generates_first(bake, environment, 
     assert len(ready) == 4, "each change starts it once"
 
 
-def test_dev_takes_a_new_feature_and_starts_once_for_it(bake, environment, run):
-    service = bake()
-    run("make", "install", cwd=service)
-    with making("dev", service, environment) as dev:
-        dev.ports()
-        feature = service / "proto/order_book/things/v1"
-        feature.mkdir(parents=True)
-        text = 'syntax = "proto3";\npackage order_book.things.v1;\nmessage Thing {}\n'
-        (feature / "things.proto").write_text(text)
-        dev.logged("ready", 2)
-        assert list(service.glob("src/order_book/things/v1/things_pb2.py"))
-        (service / "src/order_book/app.py").touch()
-        dev.logged("ready", 3)
-        dev.signal(signal.SIGINT)
-        dev.exit_status()
-    ready = [line for line in dev.lines if line["message"].startswith("ready")]
-    assert len(ready) == 3, "each change starts it once"
-    assert [line for line in dev.output if "Traceback" in line] == []
-
-
 def test_a_message_that_is_gone_from_proto_is_gone_from_the_sources(bake, run):
     service = bake()
     run("make", "proto", cwd=service)
