@@ -156,7 +156,9 @@ def bounded(app: ASGIApp, limits: HttpLimits) -> ASGIApp:
 
 def check_head(scope: Scope, head: Mapping[bytes, bytes], limits: HttpLimits) -> None:
     """Check the head alone, before the body is read; raises HTTPException."""
-    _check_protocol(scope, head)
+    is_usual = _is_usual(scope["http_version"], scope["method"], head.get(HOST))
+    if not is_usual or len(scope["headers"]) > len(head):
+        _check_protocol(scope, head)
     if ENCODING in head and head[ENCODING].lower() not in PLAIN:
         plain = {"accept-encoding": "identity"}  # RFC 9110, 15.5.16
         raise unread(scope, UNSUPPORTED_MEDIA_TYPE, "the body has to come as it is", plain)
@@ -176,15 +178,17 @@ def _check_protocol(scope: Scope, head: Mapping[bytes, bytes]) -> None:
     host = head.get(HOST, b"")
     if not host and scope["http_version"] != "1.1":
         return
-    if not _is_authority(host):
+    if AUTHORITY.fullmatch(host) is None:
         raise unread(scope, BAD_REQUEST, "host is missing, or is none")
     if len(scope["headers"]) > len(head) and _has_two_hosts(scope):
         raise unread(scope, BAD_REQUEST, "more than one host")
 
 
-@lru_cache(maxsize=256)  # they are few, unless somebody makes them up
-def _is_authority(host: bytes) -> bool:
-    return AUTHORITY.fullmatch(host) is not None
+@lru_cache(maxsize=1024)  # they are few, unless somebody makes them up
+def _is_usual(version: str, method: str, host: bytes | None) -> bool:
+    """Tell whether nothing is wrong with these three, so that nobody has to look closer."""
+    is_named = AUTHORITY.fullmatch(host) is not None if host else version != "1.1"
+    return version in VERSIONS and method != "CONNECT" and is_named
 
 
 def _has_two_hosts(scope: Scope) -> bool:
