@@ -1,7 +1,6 @@
 """The gRPC server: grpc.aio with its options, TLS, and every method wrapped once."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,8 +27,6 @@ from .threads import with_threads
 Option = tuple[str, int]
 
 ALGORITHMS = {"deflate": 1, "gzip": 2}  # grpc/impl/compression_types.h
-
-LOOK_AGAIN_S = 1.0
 
 Servicer = TypeVar("Servicer")
 
@@ -81,15 +78,11 @@ class _Renewal:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files, self._lock = files, Lock()
-        self._again_at = time.monotonic() + LOOK_AGAIN_S
 
     def __call__(self) -> "grpc.ServerCertificateConfiguration | None":
         """Return what is new; None if nothing is."""
         with self._lock:
-            if time.monotonic() < self._again_at:
-                return None
-            self._again_at = time.monotonic() + LOOK_AGAIN_S
-            return _configuration(self._files.content) if self._files.renew() else None
+            return _configuration(self._files.content) if self._files.renew_if_due() else None
 
 
 def _configuration(pem: Pem) -> "grpc.ServerCertificateConfiguration":

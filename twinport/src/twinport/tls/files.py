@@ -83,7 +83,7 @@ class Followed(Generic[Content]):
         return True
 
     def renew_if_due(self) -> bool:
-        """Do so once in a second at most, as before each call of a client."""
+        """Do so once in a second at most: before each call of a client, or each handshake."""
         now = time.monotonic()
         if now < self._due_at:
             return False
