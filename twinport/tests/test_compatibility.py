@@ -56,6 +56,7 @@ def test_the_installed_libraries_have_each_name():
 
 def test_an_attribute_that_a_class_has_itself_is_looked_for_there():
     for name in (each for each in TABLE if f".{each.name}" in PLACES[each.place]):
+        import_module(name.place.partition(":")[0])
         assert not hasattr(named(name.place), name.name)
 
 
