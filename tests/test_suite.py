@@ -15,6 +15,7 @@ from tests.baking import TEMPLATE, TOOLS, Run, command, copy_of_template, locked
 
 PROJECTS = ("twinport/pyproject.toml", "{{cookiecutter.service_name}}/pyproject.toml")
 REQUIREMENT = re.compile(r'"([a-z][\w.-]*(?:\[[\w,]+\])?)((?:[<>=~]=?[\w.]+,?)+)')
+FEWER = "WORKERS=2"  # another suite runs beside this one
 OF_BOUNDS = "tests/test_packaging.py::test_each_dependency_has_a_floor_and_a_ceiling"
 
 
@@ -22,7 +23,7 @@ OF_BOUNDS = "tests/test_packaging.py::test_each_dependency_has_a_floor_and_a_cei
 def test_all_tests_pass_with_the_newest_versions(tmp_path: Path, run: Run):
     template = copy_of_template(tmp_path / "template")
     run("make", "upgrade", cwd=template)
-    assert " passed" in run("make", "test-library", cwd=template)
+    assert " passed" in run("make", "test-library", FEWER, cwd=template)
     run(TOOLS / "cookiecutter", "--no-input", template, cwd=tmp_path)
     assert " passed" in run("make", "test", cwd=tmp_path / "order-book")
 
@@ -89,7 +90,7 @@ def test_the_library_passes_its_tests_on_each_other_python(tmp_path: Path, run: 
         pytest.skip(f"there is no Python 3.{minor} here, or it is the one of make test")
     template = copy_of_template(tmp_path / "template")
     # Not a service's: what it runs on is the library and its dependencies, and these are tested.
-    assert " passed" in run("make", f"PYTHON={python}", "test-library", cwd=template)
+    assert " passed" in run("make", f"PYTHON={python}", "test-library", FEWER, cwd=template)
 
 
 def found(minor: int) -> str | None:

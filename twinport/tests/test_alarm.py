@@ -7,7 +7,7 @@ import pytest
 
 from twinport.calls import EARLY_S, STEP_S, Alarm
 
-LATE_S = 1.0  # what a busy machine may add
+LATE_S = 5.0  # what a busy machine may add
 
 
 class Sleeper:
@@ -21,7 +21,7 @@ class Sleeper:
 
 
 async def woken(sleeper: Sleeper) -> float:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await sleeper.woken.wait()
     return sleeper.woken_at[-1]
 

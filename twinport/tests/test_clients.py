@@ -154,11 +154,11 @@ async def chain(fleet: Fleet) -> AsyncIterator[Any]:
         yield OrderServiceStub(channel)
 
 
-LATE_S = 1  # what the way to a service may take on a busy machine
+LATE_S = 5  # what the way to a service may take on a busy machine
 
 
 async def soon(awaitable: Any) -> Any:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return await awaitable
 
 

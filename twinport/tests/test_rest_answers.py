@@ -100,7 +100,7 @@ def opened(
     async def opened() -> AsyncIterator[httpx2.AsyncClient]:
         async with serving(chosen, routes.build) as ports:
             url = f"http://127.0.0.1:{ports.http}"
-            async with httpx2.AsyncClient(base_url=url, timeout=5) as http:
+            async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
                 yield http
 
     return opened
@@ -197,7 +197,7 @@ async def test_a_head_is_what_a_get_would_be_without_its_body(http, calls, path,
 async def test_the_head_of_a_stream_does_not_wait_for_its_end(opened, routes, calls):
     async with opened() as http:
         head = await http.head("/more/endless")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await routes.ended.wait()
         watch = await http.head("/v1/orders:watch")
     assert (head.status_code, watch.status_code, watch.content) == (200, 200, b"")
@@ -209,7 +209,7 @@ async def test_work_in_the_background_goes_on_after_the_answer(opened, routes, c
     async with opened() as http:
         answer = await http.get("/more/later")
         routes.answered.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await routes.ended.wait()
     assert (answer.status_code, [call.code for call in calls]) == (200, ["OK"])
 

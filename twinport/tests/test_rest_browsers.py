@@ -54,7 +54,7 @@ def opened(settings: Settings, serving: Callable[..., Any]) -> Callable[..., Any
 
 
 def client(ports: Any) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=5)
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", timeout=20)
 
 
 async def test_a_page_of_an_origin_that_is_named_may_call(opened):
@@ -207,7 +207,7 @@ async def test_the_first_part_of_a_stream_does_not_wait_for_the_second(opened, k
         http.stream("GET", "/parts", params={"kind": kind}) as answer,
     ):
         parts = answer.aiter_text()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await anext(parts) == "first "
     assert ("content-encoding" in answer.headers) == (kind == "text/plain")
 

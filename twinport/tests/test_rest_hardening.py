@@ -448,7 +448,7 @@ SLOW = [
 
 @pytest.mark.parametrize("wait", SLOW)
 async def test_a_client_that_makes_no_request_is_closed(port: Port, wait: Any) -> None:
-    async with H2Wire.open(port.number) as wire, asyncio.timeout(3):
+    async with H2Wire.open(port.number) as wire, asyncio.timeout(20):
         await wait(wire)
     await healthy(port.number)
     await port.nothing_is_left()

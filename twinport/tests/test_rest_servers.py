@@ -23,20 +23,20 @@ ENOUGH = 50  # requests of 100 ms one after the other
 OURS = [HypercornServer, UvicornServer]  # whose edge is ours
 LARGE_HEAD = GET[:-2] + b"x: " + b"y" * 17000 + b"\r\n\r\n"
 HOLD = b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n"
-LIMITS: dict[str, Any] = {
-    "header_size": "16KiB",
-    "header_time": "500ms",
-    "send_time": "500ms",
-    "idle_time": "500ms",
-    "body_size": "64KiB",
-    "body_time": "500ms",
-    "connections": 30,
-}
+LIMITS: dict[str, Any] = {"header_size": "16KiB", "body_size": "64KiB", "connections": 30}
+SHORT = dict.fromkeys(["header_time", "send_time", "idle_time", "body_time"], "500ms")
 
 
 @pytest.fixture(params=ALL, ids=lambda kind: kind.__name__)
 async def port(request: pytest.FixtureRequest, quiet: None) -> Any:
     async with serving(request.param, **LIMITS) as port:
+        yield port
+
+
+@pytest.fixture(params=ALL, ids=lambda kind: kind.__name__)
+async def impatient_port(request: pytest.FixtureRequest, quiet: None) -> Any:
+    """A port that waits for no client; a test that waits itself is better off with `port`."""
+    async with serving(request.param, **LIMITS | SHORT) as port:
         yield port
 
 
@@ -167,24 +167,24 @@ async def test_nothing_is_left_of_a_client_that_leaves_in_the_midst_of_an_answer
 
 
 @pytest.mark.parametrize("ahead", [b"", GET])
-async def test_a_reader_that_does_not_read_is_cut(port: Port, ahead: bytes) -> None:
-    async with Wire.open(port.number) as wire:
+async def test_a_reader_that_does_not_read_is_cut(impatient_port: Port, ahead: bytes) -> None:
+    async with Wire.open(impatient_port.number) as wire:
         wire.send(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n", ahead)
-        await port.probe.has_begun()
-        await port.nothing_is_left()
+        await impatient_port.probe.has_begun()
+        await impatient_port.nothing_is_left()
 
 
-async def test_a_connection_without_a_further_request_is_closed(port: Port) -> None:
-    async with Wire.open(port.number) as wire, asyncio.timeout(3):
+async def test_a_connection_without_a_further_request_is_closed(impatient_port: Port) -> None:
+    async with Wire.open(impatient_port.number) as wire:
         wire.send(GET)
         await wire.until(b"0 bytes")
         assert await wire.closed() == b""
-    await port.nothing_is_left()
+    await impatient_port.nothing_is_left()
 
 
 @pytest.mark.parametrize("kind", OURS)  # granian leaves it open
 async def test_a_connection_that_says_nothing_is_closed(kind: Any, quiet: None) -> None:
-    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+    async with serving(kind, **LIMITS | SHORT) as port, Wire.open(port.number) as wire:
         assert await wire.closed() == b""
         await port.nothing_is_left()
 
@@ -229,8 +229,8 @@ async def test_who_came_together_does_not_leave_together(
     assert bounds == [(0.9, 1.1)] * 2
 
 
-async def test_half_a_head_has_its_time(port: Port) -> None:
-    async with Wire.open(port.number) as wire, asyncio.timeout(3):
+async def test_half_a_head_has_its_time(impatient_port: Port) -> None:
+    async with Wire.open(impatient_port.number) as wire:
         await wire.drip(GET[:-2] + b"x: " + b"y" * 200, 0.05)
         await wire.closed()
 
@@ -265,7 +265,8 @@ ALONE_AND_NOT = [*REFUSED, *(refused + GET for refused in REFUSED)]
 async def test_a_request_that_is_refused_ends_and_gives_its_place_to_another(
     kind: Any, quiet: None
 ) -> None:
-    async with serving(kind, **LIMITS | {"connections": len(ALONE_AND_NOT)}) as port:
+    limits = LIMITS | {"connections": len(ALONE_AND_NOT), "idle_time": "500ms"}
+    async with serving(kind, **limits) as port:
         for _ in range(2):  # each time all places are taken
             assert await those_without_an_answer(port) == []
         await port.nothing_is_left()

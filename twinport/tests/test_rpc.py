@@ -455,7 +455,7 @@ async def test_a_call_too_many_on_one_connection_waits(opened):
         await asyncio.sleep(0.2)
         assert not waiting.done()
         watches[0].cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await waiting).orders == []
 
 
@@ -644,7 +644,7 @@ async def test_nobody_is_let_in_before_there_is_a_server(opened, monkeypatch: py
 async def test_an_idle_connection_is_closed(opened):
     async with opened(limits={"idle_time": "200ms"}) as ports, channel(ports) as client:
         await OrderServiceStub(client).ListOrders(NONE)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await client.wait_for_state_change(grpc.ChannelConnectivity.READY)
 
 

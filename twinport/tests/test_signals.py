@@ -28,7 +28,7 @@ async def test_signals_that_the_loop_follows_reach_it_and_take_none_away():
         os.kill(os.getpid(), signal.SIGUSR2)
         assert await asyncio.to_thread(heard.wait, 5)
         os.kill(os.getpid(), signal.SIGUSR1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await by_loop.wait()
         loop.remove_signal_handler(signal.SIGUSR1)
 

@@ -23,7 +23,7 @@ from twinport.rest.settings import HttpLimits
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 CHUNK = b"x" * 65536
-TIMEOUT_S = 5.0  # what a test waits for comes sooner, or the test has failed
+TIMEOUT_S = 20.0  # what a test waits for comes sooner, or the test has failed
 
 
 class Probe:

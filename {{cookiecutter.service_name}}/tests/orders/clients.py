@@ -22,7 +22,7 @@ Content = dict[str, Any]
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
-    return await asyncio.wait_for(awaitable, timeout=5)
+    return await asyncio.wait_for(awaitable, timeout=20)
 
 
 class RestClient:

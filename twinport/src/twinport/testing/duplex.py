@@ -8,7 +8,7 @@ from typing import Self
 import h2.events
 from h2.connection import H2Connection
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 MOST_READ = 2**16  # bytes
 
 
