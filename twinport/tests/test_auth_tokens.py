@@ -221,13 +221,13 @@ def test_whatever_else_comes_is_refused(at, text, tmp_path_factory):
 
 
 GOOD = [
-    ({"aud": ["other", AUDIENCE]}, {"orders:read", "orders:write"}),
-    ({"exp": time.time() - 5}, {"orders:read", "orders:write"}),
-    ({"nbf": time.time() + 5}, {"orders:read", "orders:write"}),
-    ({"scope": ["orders:read", "a b"]}, {"orders:read", "a b"}),
-    ({"scope": ""}, set()),
-    ({"scope": None}, set()),
-    ({"iat": time.time(), "nbf": 0}, {"orders:read", "orders:write"}),
+    (lambda _: {"aud": ["other", AUDIENCE]}, {"orders:read", "orders:write"}),
+    (lambda now: {"exp": now - 5}, {"orders:read", "orders:write"}),
+    (lambda now: {"nbf": now + 5}, {"orders:read", "orders:write"}),
+    (lambda _: {"scope": ["orders:read", "a b"]}, {"orders:read", "a b"}),
+    (lambda _: {"scope": ""}, set()),
+    (lambda _: {"scope": None}, set()),
+    (lambda now: {"iat": now, "nbf": 0}, {"orders:read", "orders:write"}),
 ]
 
 
@@ -235,7 +235,7 @@ GOOD = [
 async def test_a_good_token_names_its_subject_and_scopes(claims, scopes, issuer, tmp_path):
     settings = chosen(issuer.show_in(tmp_path), leeway=timedelta(minutes=5))
     async with tokens(settings) as trusted:
-        who = await believed(trusted, token := issuer.token(**claims))
+        who = await believed(trusted, token := issuer.token(**claims(time.time())))
     assert (who.subject, who.scopes) == ("alice", scopes)
     assert who.claims["iss"] == ISSUER
     assert token not in f"{who} {who!r}"

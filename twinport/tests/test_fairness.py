@@ -1,6 +1,7 @@
 """No request keeps the loop from the others for longer than a full body takes to read."""
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,13 @@ SHAPES: dict[str, Callable[[int], bytes]] = {
 STREAMS = [":quote", ":import"]
 TIMES = 3  # what disturbs one of them is no fault of ours
 FEW = 10  # each of a few objects costs as much to read as several numbers
+
+
+@pytest.fixture(autouse=True)
+def nothing_old_to_search() -> None:
+    """Keep garbage collection, which new values set off, from what other tests have left."""
+    gc.collect()
+    gc.freeze()
 
 
 def post(port: int, path: str, kind: str, body: bytes) -> int:

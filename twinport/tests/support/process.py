@@ -20,7 +20,7 @@ from support.places import SAMPLE
 HOME = SAMPLE
 PREFIX = f"{package.__name__.upper()}__"
 QUIET = {**FREE, "lifecycle.grace": "5s"}
-TIMEOUT_S = 20  # what a test waits for comes at once, or the test has failed
+TIMEOUT_S = 60  # what a test waits for comes at once, or the test has failed
 START_S = 60  # with all imports, of which a busy machine makes 15 s
 
 Start = Callable[[Sequence[str], Path, Mapping[str, str]], Awaitable[Process | Forked]]
