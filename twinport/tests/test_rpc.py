@@ -459,6 +459,14 @@ async def test_a_call_too_many_on_one_connection_waits(opened):
             assert (await waiting).orders == []
 
 
+async def test_a_connection_too_many_is_closed(opened):
+    async with opened(limits={"connections": 1}) as ports, channel(ports) as client:
+        assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
+        async with H2Wire.open(ports.grpc) as another:
+            assert await another.closed() == b""
+        assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
+
+
 class Held:
     """A route that never answers, and tells when its call has begun and ended."""
 
