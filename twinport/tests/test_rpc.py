@@ -280,11 +280,11 @@ METHOD = f"/{pb.DESCRIPTOR.package}.OrderService"
 HEALTH = "/grpc.health.v1.Health"
 
 
-def begin_call(wire: H2Wire, path: str) -> int:
+def begin_call(wire: H2Wire, path: str, *, end: bool = False) -> int:
     """Send the metadata of a call, and no message."""
     head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)]
     more = [("content-type", "application/grpc"), ("te", "trailers")]
-    return wire.headers([*head, *more], end=False)
+    return wire.headers([*head, *more], end=end)
 
 
 class StatusWire(H2Wire):
@@ -348,6 +348,15 @@ async def test_a_call_without_a_message_does_not_hold_up_the_stop(serving, setti
         wire.begin()
         begin_call(wire, f"{METHOD}/CreateOrder")
         await wire.frame()
+
+
+async def test_who_makes_many_calls_that_end_without_a_message_is_told(opened):
+    async with opened() as ports, StatusWire.open(ports.grpc) as wire:
+        wire.begin()
+        for _ in range(4 * MAX_UNCUTTABLE):
+            begin_call(wire, f"{METHOD}/CreateOrder", end=True)
+        await wire.ends(3 * MAX_UNCUTTABLE)  # the others are grpc's, which drops them
+        assert set(wire.statuses.values()) == {"INVALID_ARGUMENT"}
 
 
 async def taken() -> None:
