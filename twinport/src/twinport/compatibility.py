@@ -128,6 +128,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " ._status_handlers .app",
         "starlette.middleware.gzip:GZipMiddleware": ".app .compresslevel .exclude_content_types"
         " .minimum_size",
+        "starlette.requests": "json",
         "starlette.routing:BaseRoute": "handle matches",
         "starlette.responses:StreamingResponse": "media_type stream_response",
     },
