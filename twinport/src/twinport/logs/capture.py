@@ -214,9 +214,10 @@ STDERR = 2
 # absl/log/internal/log_format.cc: severity, month and day, time, thread, file and line
 ABSL = re.compile(rb"([IWEF])\d{4} [\d:.]+ +\d+ ([\w./-]+):(\d+)\] (.*)", re.DOTALL)
 LEVELS: Mapping[bytes, Level] = {b"I": "DEBUG", b"W": "WARNING", b"E": "ERROR", b"F": "CRITICAL"}
-NO_ERRORS: Mapping[bytes, Level] = {  # of ours, what these say with severity E
-    b"hpack_parser.cc": "INFO",  # a client's metadata cannot be read
-    b"posix_engine_listener.cc": "DEBUG",  # no descriptor is free, as `lifecycle.open_files` says
+NO_ERRORS: Mapping[tuple[bytes, bytes], Level] = {  # file, first word: of ours, with severity E
+    (b"hpack_parser.cc", b"Error"): "INFO",  # a client's metadata cannot be read
+    (b"ssl_transport_security.cc", b"No"): "INFO",  # match for the name by which a client calls
+    (b"posix_engine_listener.cc", b"File"): "DEBUG",  # of `lifecycle.open_files`: none is free
 }
 LONGEST = 1 << 16  # a line without an end is passed on from here
 
@@ -270,7 +271,9 @@ class Relay:
             self._pass_on(data)
 
     def _log(self, severity: bytes, file: bytes, number: bytes, message: bytes) -> None:
-        level = NO_ERRORS.get(file, "ERROR") if severity == b"E" else LEVELS[severity]
+        level = LEVELS[severity]
+        if severity == b"E":
+            level = NO_ERRORS.get((file, message.partition(b" ")[0]), level)
         line = now(level, "grpc.core", message.decode(errors="backslashreplace"))
         line.fields = {
             "log.origin.file.name": file.decode(),
