@@ -468,6 +468,27 @@ async def test_a_call_too_many_on_one_connection_waits(opened):
             assert (await waiting).orders == []
 
 
+TYPES = ["application/grpc", "application/grpc+proto", "text/plain", "application/json"]
+INTERNAL_ERROR = 2  # of RFC 9113, 7
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_a_call_is_what_says_so_by_te_whatever_its_content_type(opened, kind: str):
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a")]
+    head += [(":path", f"{METHOD}/ListOrders"), ("content-type", kind)]
+    async with opened() as ports, H2Wire.open(ports.grpc) as wire:
+        wire.begin()
+        call, other = (
+            wire.headers([*head, ("te", "trailers")], end=False),
+            wire.headers(head, end=False),
+        )
+        for each in (call, other):
+            wire.body(each, b"\0\0\0\0\0", end=True)
+            await wire.answer(each)
+        assert wire.heads[call]["grpc-status"] == "0"
+        assert wire.answers[other].reset == INTERNAL_ERROR
+
+
 async def test_a_connection_too_many_is_closed(opened):
     async with opened(limits={"connections": 1}) as ports, channel(ports) as client:
         assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
