@@ -13,6 +13,7 @@ import pytest
 
 from twinport.testing import FREE, Running
 
+GENERATED_S = 240.0  # for the code of proto/ and a start, of which a busy machine makes a minute
 TEMPLATE = Path(__file__).parents[1]
 ANYWHERE = {  # free ports, and lines that a test can read
     f"ORDER_BOOK__{name.upper().replace('.', '__')}": str(value) for name, value in FREE.items()
@@ -65,14 +66,34 @@ def test_dev_starts_again_after_a_change_and_generates_first(bake, environment, 
         changes = (service / "src/order_book/app.py", service / "config/default.toml")
         for times, changed in enumerate(changes, start=2):
             changed.write_text(changed.read_text() + "\n")
-            dev.logged("ready", times)
+            dev.logged("ready", times, GENERATED_S)
         proto.write_text(f"{proto.read_text()}\nmessage Parcel {{}}\n")
-        dev.logged("ready", 4)
+        dev.logged("ready", 4, GENERATED_S)
         assert "class Parcel" in next(service.glob("src/**/*_pb2.pyi")).read_text()
         dev.signal(signal.SIGINT)
         dev.exit_status()
     ready = [line for line in dev.lines if line["message"].startswith("ready")]
     assert len(ready) == 4, "each change starts it once"
+
+
+def test_dev_takes_a_new_feature_and_starts_once_for_it(bake, environment, run):
+    service = bake()
+    run("make", "install", cwd=service)
+    with making("dev", service, environment) as dev:
+        dev.ports()
+        feature = service / "proto/order_book/things/v1"
+        feature.mkdir(parents=True)
+        text = 'syntax = "proto3";\npackage order_book.things.v1;\nmessage Thing {}\n'
+        (feature / "things.proto").write_text(text)
+        dev.logged("ready", 2, GENERATED_S)
+        assert list(service.glob("src/order_book/things/v1/things_pb2.py"))
+        (service / "src/order_book/app.py").touch()
+        dev.logged("ready", 3, GENERATED_S)
+        dev.signal(signal.SIGINT)
+        dev.exit_status()
+    ready = [line for line in dev.lines if line["message"].startswith("ready")]
+    assert len(ready) == 3, "each change starts it once"
+    assert [line for line in dev.output if "Traceback" in line] == []
 
 
 def test_a_message_that_is_gone_from_proto_is_gone_from_the_sources(bake, run):

@@ -7,6 +7,7 @@ loaded.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOME = Path(__file__).parent
 KINDS = ("python_out=", "grpc_python_out=", "mypy_out=quiet:", "mypy_grpc_out=quiet:")
+UNEDITED = re.compile(r"_pb2(_grpc)?\.pyi?$|\.py[cod]$|~$|/\.[^/]*$")  # backups of editors, too
 
 
 class Hook(BuildHookInterface[Any]):
@@ -51,6 +53,13 @@ def generate(to: Path) -> None:
     plugins = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{HOME / 'proto'}", *kinds, *protos]
     subprocess.run(command, env=os.environ | {"PATH": plugins}, check=True)
+
+
+def is_edited(_change: object, path: str) -> bool:
+    """Tell `make dev` whether somebody edited that file, or one in that new folder."""
+    place = Path(path)
+    files = [each for each in place.rglob("*") if each.is_file()] if place.is_dir() else [place]
+    return any(not UNEDITED.search(str(each)) for each in files)
 
 
 if __name__ == "__main__":

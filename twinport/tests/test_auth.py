@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
+from fastapi import APIRouter
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -204,16 +205,28 @@ async def test_files_are_closed_too(issuer, settings, serving, tmp_path):
     async def built(service: Any, settings: Settings) -> None:
         await build(service, settings)
         service.rest.mount("/files", StaticFiles(directory=tmp_path), name="files")
-        service.rest.frontend("/", directory=tmp_path)
 
     async with (
         serving(settings, built) as ports,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}") as http,
     ):
         known = {"authorization": f"Bearer {issuer.token()}"}
-        for path, status in (("/files/index.html", 403), ("/index.html", 404), ("/", 404)):
-            assert (await http.get(path)).status_code == 401
-            assert (await http.get(path, headers=known)).status_code == status
+        assert (await http.get("/files/index.html")).status_code == 401
+        assert (await http.get("/files/index.html", headers=known)).status_code == 403
+
+
+@pytest.mark.parametrize("included", [False, True])
+async def test_a_frontend_that_nobody_could_open_ends_the_start(
+    settings, serving, tmp_path, included
+):
+    async def built(service: Any, settings: Settings) -> None:
+        router = APIRouter()
+        (router if included else service.rest).frontend("/", directory=tmp_path)
+        service.rest.include_router(router)
+
+    with pytest.raises(StartupError, match=r"frontend would be closed to all.*StaticFiles"):
+        async with serving(settings, built):
+            """Nothing is served."""
 
 
 async def test_http_says_how_to_identify_oneself(issuer, ports):

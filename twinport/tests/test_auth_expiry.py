@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from starlette.responses import StreamingResponse
 
 from sample.app import build
@@ -78,6 +80,14 @@ async def opened(settings: Settings) -> AsyncIterator[LocalService]:
         yield service
 
 
+@pytest.fixture
+async def reflecting(settings: Settings) -> AsyncIterator[LocalService]:
+    grpc_settings = settings.grpc.model_copy(update={"reflection": True})
+    chosen = settings.model_copy(update={"grpc": grpc_settings})
+    async with testing.serving(chosen, build) as service:
+        yield service
+
+
 def rest(service: LocalService, token: str) -> httpx2.AsyncClient:
     headers = {"authorization": f"Bearer {token}"}
     return httpx2.AsyncClient(
@@ -123,6 +133,21 @@ async def test_over_grpc_that_is_its_status(opened, issuer, method):
             await stream.read()
     assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert [call.code for call in await opened.ended_calls()] == ["UNAUTHENTICATED"]
+
+
+async def test_so_is_the_end_of_a_stream_of_descriptions(reflecting, issuer):
+    async def asked() -> AsyncIterator[ServerReflectionRequest]:
+        yield ServerReflectionRequest(list_services="")
+        await asyncio.Event().wait()
+
+    metadata = [("authorization", f"Bearer {issuer.token(exp=time.time() + LIFE_S)}")]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{reflecting.ports.grpc}") as channel:
+        stub: Any = ServerReflectionStub(channel)
+        stream = stub.ServerReflectionInfo(asked(), metadata=metadata, timeout=PATIENCE_S)
+        assert await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await stream.read()
+    assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_caller_by_certificate_is_known_for_as_long_as_that_holds():

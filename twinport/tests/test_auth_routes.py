@@ -107,8 +107,7 @@ def as_an_application_of_its_own(rest: FastAPI) -> list[Asked]:
 def as_files(rest: FastAPI, folder: Path) -> list[Asked]:
     (folder / "file.txt").write_text(SECRET, encoding="utf-8")
     rest.mount("/files", StaticFiles(directory=folder), name="files")
-    rest.frontend("/pages", directory=folder)
-    return [Asked("/files/file.txt"), Asked("/pages/file.txt")]
+    return [Asked("/files/file.txt")]
 
 
 def past_the_application(rest: FastAPI) -> list[Asked]:
@@ -224,7 +223,6 @@ async def test_each_of_these_routes_is_closed(everything, jwt, issuer, serving, 
     assert unknown == dict.fromkeys(everything.asked, (401, False))
     nothing_there = {
         Asked("/several", "OPTIONS"): (204, False),
-        Asked("/pages/file.txt"): (404, False),
         Asked("/no-such-path"): (404, False),
     }
     assert refused == dict.fromkeys(everything.asked, (403, False)) | nothing_there

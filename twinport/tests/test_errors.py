@@ -81,6 +81,7 @@ REFUSALS = [
     Refusal(500, "INTERNAL", "error", "failure"),
     Refusal(502, "INTERNAL", "error", "failure"),
     Refusal(503, "UNAVAILABLE", "warning", "failure"),
+    Refusal(505, "UNIMPLEMENTED", "info", "failure"),
 ]
 
 Served = Callable[[Any], Any]

@@ -377,6 +377,32 @@ async def test_the_document_and_its_pages_can_be_changed():
         assert (await service.rest.get("/openapi.json")).json()["changed"]
 
 
+@pytest.mark.parametrize("included", [False, True])
+async def test_a_frontend_is_served_where_no_route_is(tmp_path, included):
+    (tmp_path / "index.html").write_text("page")
+    (tmp_path / "a.js").write_text("script")
+
+    def build(service: Service) -> None:
+        service.rest.get("/x")(lambda: "x")
+        router = APIRouter()
+        (router if included else service.rest).frontend("/", directory=tmp_path)
+        service.rest.include_router(router)
+
+    async with serving(build) as service:
+        page = {"accept": "text/html"}
+        answers = [
+            await service.rest.get(path, headers=page)
+            for path in ("/", "/a.js", "/x", "/docs", "/somewhere")
+        ]
+        assert [answer.status_code for answer in answers] == [200] * 5
+        first, script, route, docs, fallback = (answer.text for answer in answers)
+        assert (first, script, route, fallback) == ("page", "script", '"x"', "page")
+        assert "swagger" in docs
+        assert (await service.rest.get("/none.js")).status_code == 404
+        assert (await service.rest.post("/a.js")).status_code == 405
+        assert (await service.rest.head("/a.js")).headers["content-length"] == "6"
+
+
 async def test_a_mounted_application_and_its_routes_have_a_route_in_the_metrics(tmp_path):
     (tmp_path / "a.txt").write_text("a")
 

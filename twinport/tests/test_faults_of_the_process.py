@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import grpc
 import pytest
 
 from support.places import SUPPORT
@@ -77,6 +78,20 @@ async def test_a_handler_that_swallows_its_cancelling_is_named_and_the_process_e
         assert await service.exit_status() == 1
         assert "did not stop in time, still running" in service.plain[-1]
         assert "GET /fault" in service.plain[-1]
+
+
+async def test_so_is_a_method_over_grpc():
+    waits = {"lifecycle__grace": "100ms", "lifecycle__flush": "100ms"}
+    async with started(FAULTY, "swallows_its_cancelling_over_grpc", **waits) as service:
+        ports = await service.ports()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+            call = channel.unary_unary("/fault.Fault/Hold")(b"")
+            await service.logged("holding")
+            service.terminate()
+            assert await service.exit_status() == 1
+            call.cancel()
+        assert "did not stop in time, still running" in service.plain[-1]
+        assert "fault.Fault/Hold" in service.plain[-1]
 
 
 async def test_a_blocked_loop_cannot_keep_the_process_alive():

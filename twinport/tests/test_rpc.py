@@ -280,11 +280,11 @@ METHOD = f"/{pb.DESCRIPTOR.package}.OrderService"
 HEALTH = "/grpc.health.v1.Health"
 
 
-def begin_call(wire: H2Wire, path: str) -> int:
+def begin_call(wire: H2Wire, path: str, *, end: bool = False) -> int:
     """Send the metadata of a call, and no message."""
     head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)]
     more = [("content-type", "application/grpc"), ("te", "trailers")]
-    return wire.headers([*head, *more], end=False)
+    return wire.headers([*head, *more], end=end)
 
 
 class StatusWire(H2Wire):
@@ -348,6 +348,15 @@ async def test_a_call_without_a_message_does_not_hold_up_the_stop(serving, setti
         wire.begin()
         begin_call(wire, f"{METHOD}/CreateOrder")
         await wire.frame()
+
+
+async def test_who_makes_many_calls_that_end_without_a_message_is_told(opened):
+    async with opened() as ports, StatusWire.open(ports.grpc) as wire:
+        wire.begin()
+        for _ in range(4 * MAX_UNCUTTABLE):
+            begin_call(wire, f"{METHOD}/CreateOrder", end=True)
+        await wire.ends(3 * MAX_UNCUTTABLE)  # the others are grpc's, which drops them
+        assert set(wire.statuses.values()) == {"INVALID_ARGUMENT"}
 
 
 async def taken() -> None:
@@ -457,6 +466,35 @@ async def test_a_call_too_many_on_one_connection_waits(opened):
         watches[0].cancel()
         async with asyncio.timeout(20):
             assert (await waiting).orders == []
+
+
+TYPES = ["application/grpc", "application/grpc+proto", "text/plain", "application/json"]
+INTERNAL_ERROR = 2  # of RFC 9113, 7
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_a_call_is_what_says_so_by_te_whatever_its_content_type(opened, kind: str):
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a")]
+    head += [(":path", f"{METHOD}/ListOrders"), ("content-type", kind)]
+    async with opened() as ports, H2Wire.open(ports.grpc) as wire:
+        wire.begin()
+        call, other = (
+            wire.headers([*head, ("te", "trailers")], end=False),
+            wire.headers(head, end=False),
+        )
+        for each in (call, other):
+            wire.body(each, b"\0\0\0\0\0", end=True)
+            await wire.answer(each)
+        assert wire.heads[call]["grpc-status"] == "0"
+        assert wire.answers[other].reset == INTERNAL_ERROR
+
+
+async def test_a_connection_too_many_is_closed(opened):
+    async with opened(limits={"connections": 1}) as ports, channel(ports) as client:
+        assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
+        async with H2Wire.open(ports.grpc) as another:
+            assert await another.closed() == b""
+        assert (await OrderServiceStub(client).ListOrders(NONE)).orders == []
 
 
 class Held:

@@ -27,7 +27,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " .swagger_ui_oauth2_redirect_url .swagger_ui_parameters .title .user_middleware"
         " add_exception_handler add_route build_middleware_stack mount openapi routes setup",
         "fastapi.routing": "_EffectiveRouteContext _IncludedRouter",
-        "fastapi.routing:APIRouter": "._routes_version .routes",
+        "fastapi.routing:APIRouter": "._low_priority_routes ._routes_version .routes",
         "fastapi.routing:get_request_handler": "fastapi_middleware_astack",
     },
     "granian": {
@@ -128,6 +128,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " ._status_handlers .app",
         "starlette.middleware.gzip:GZipMiddleware": ".app .compresslevel .exclude_content_types"
         " .minimum_size",
+        "starlette.requests": "json",
         "starlette.routing:BaseRoute": "handle matches",
         "starlette.responses:StreamingResponse": "media_type stream_response",
     },

@@ -45,7 +45,7 @@ CODES: Mapping[str, Code] = {  # of two with one status, HTTP's means the first
     "INTERNAL": Code(500, "ERROR", "WARNING"),
     "UNKNOWN": Code(500, "ERROR", "WARNING", like="INTERNAL"),
     "DATA_LOSS": Code(500, "ERROR", "WARNING", like="INTERNAL"),
-    "UNIMPLEMENTED": Code(501, "INFO", "WARNING", also=(405,)),  # strangers ask for anything
+    "UNIMPLEMENTED": Code(501, "INFO", "WARNING", also=(405, 505)),  # strangers ask for anything
     "UNAVAILABLE": Code(503, "WARNING", "WARNING"),
     "DEADLINE_EXCEEDED": Code(504, "WARNING", "WARNING", also=(408,)),
 }

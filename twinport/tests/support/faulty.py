@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import grpc
 from loguru import logger
 
 from sample.app import build
@@ -71,6 +72,17 @@ async def swallows_its_cancelling(service: Service) -> None:
         while True:
             with suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
+
+
+async def swallows_its_cancelling_over_grpc(service: Service) -> None:
+    async def hold(*_: object) -> None:
+        logger.info("holding")
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    methods = {"Hold": grpc.unary_unary_rpc_method_handler(hold)}
+    service.rpc.add(lambda *_: _[1].add_registered_method_handlers("fault.Fault", methods), None)
 
 
 async def blocks_at_the_end(service: Service) -> None:

@@ -9,12 +9,18 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..calls import current
+from ..errors import StartupError
 from ..faults import problems
 from ..rest.api import Api
+from ..rest.middleware import routers
 from ..rest.servers.connections import CLIENT_CERTIFICATE
 from .permissions import PUBLIC, Credentials, Guard, Needs, PermissionTable, needs
 from .settings import AuthSettings
 
+NO_FRONTEND = (
+    "frontend would be closed to all, as [auth] is on: mount StaticFiles(directory=..., html=True)"
+    " with a name, for which service.allow says what it needs"
+)
 AUTHORIZATION = b"authorization"
 POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
 
@@ -45,7 +51,12 @@ class RestGuard:
         self._routes: Sequence[GuardedRoute] = ()
 
     def protect(self, api: Api) -> Sequence[GuardedRoute]:
-        """Take every route of `api`, in the order in which the framework looks for one."""
+        """Take every route of `api`, in the order in which the framework looks for one.
+
+        Raises StartupError for a frontend, which has no name by which somebody could open it.
+        """
+        if any(router._low_priority_routes for router in routers(api.router)):
+            raise StartupError(f"rest: {NO_FRONTEND}")
         self._routes = [
             *(
                 GuardedRoute(route, self._permissions.of(route.name or ""))

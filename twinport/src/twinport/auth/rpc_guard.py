@@ -1,5 +1,6 @@
 """The guard of gRPC: checks permissions before each method."""
 
+import math
 from collections.abc import Mapping
 
 import grpc
@@ -24,14 +25,18 @@ class RpcGuard:
         """Let a call in; raises UnauthenticatedError, PermissionDeniedError."""
         await self._guard.admit(call, self._needed(call.method), _credentials(context))
 
-    async def admit_reader(self, context: Context) -> None:
-        """Let in who wants to read the descriptions of all services, or abort."""
+    async def admit_reader(self, context: Context) -> float:
+        """Let in who wants to read the descriptions of all services, or abort.
+
+        Return until when, in seconds since 1970.
+        """
         if self._is_public:
-            return
+            return math.inf
         try:
-            await self._guard.authenticate(_credentials(context))
+            return (await self._guard.authenticate(_credentials(context))).expires_at
         except ServiceError as error:
             await context.abort(grpc.StatusCode[error.code], str(error))
+            raise
 
     def _needed(self, method: str) -> Needs | None:
         """Return what `package.Service/Method` needs; an unknown one has no name and no slash."""

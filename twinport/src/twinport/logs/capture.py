@@ -11,6 +11,7 @@ then keeps gRPC from chattering there.
 """
 
 import asyncio
+import errno
 import faulthandler
 import logging.config
 import os
@@ -195,19 +196,29 @@ def loop_handler(emit: Emit) -> Callable[[asyncio.AbstractEventLoop, dict[str, A
     """Return an exception handler for an event loop: tasks that nobody awaited, and the like."""
 
     def handle(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        line = now("ERROR", "asyncio", context["message"])
-        line.error = context.get("exception")
+        error = context.get("exception")
+        line = now("DEBUG" if _is_full(error) else "ERROR", "asyncio", context["message"])
+        line.error = error
         line.labels = {k: repr(v) for k, v in context.items() if k not in {"message", "exception"}}
         emit(line)
 
     return handle
 
 
+def _is_full(error: BaseException | None) -> bool:
+    """Tell whether no descriptor was free for a connection: `lifecycle.open_files` says that."""
+    return isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
+
+
 STDERR = 2
 # absl/log/internal/log_format.cc: severity, month and day, time, thread, file and line
 ABSL = re.compile(rb"([IWEF])\d{4} [\d:.]+ +\d+ ([\w./-]+):(\d+)\] (.*)", re.DOTALL)
 LEVELS: Mapping[bytes, Level] = {b"I": "DEBUG", b"W": "WARNING", b"E": "ERROR", b"F": "CRITICAL"}
-BY_CLIENTS = frozenset({b"hpack_parser.cc"})  # what they say of metadata that cannot be read
+NO_ERRORS: Mapping[tuple[bytes, bytes], Level] = {  # file, first word: of ours, with severity E
+    (b"hpack_parser.cc", b"Error"): "INFO",  # a client's metadata cannot be read
+    (b"ssl_transport_security.cc", b"No"): "INFO",  # match for the name by which a client calls
+    (b"posix_engine_listener.cc", b"File"): "DEBUG",  # of `lifecycle.open_files`: none is free
+}
 LONGEST = 1 << 16  # a line without an end is passed on from here
 
 
@@ -260,7 +271,9 @@ class Relay:
             self._pass_on(data)
 
     def _log(self, severity: bytes, file: bytes, number: bytes, message: bytes) -> None:
-        level = "INFO" if file in BY_CLIENTS and severity == b"E" else LEVELS[severity]
+        level = LEVELS[severity]
+        if severity == b"E":
+            level = NO_ERRORS.get((file, message.partition(b" ")[0]), level)
         line = now(level, "grpc.core", message.decode(errors="backslashreplace"))
         line.fields = {
             "log.origin.file.name": file.decode(),

@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from http.client import METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE
+from json import JSONDecodeError, JSONDecoder
+from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from pydantic import ValidationError
+from starlette import requests
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import ASGIApp
@@ -139,6 +142,7 @@ def create_api(identity: Identity, guard: Middleware | None) -> Api:
     api = Api(title=identity.name, version=identity.version, **options)
     api.guard = guard
     named("fastapi._compat:ModelField").validate = _validated
+    vars(requests)["json"] = SimpleNamespace(loads=_decoded)
     install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)
     api.add_middleware(head_as_get)
@@ -156,6 +160,25 @@ def _validated(
             raise NO_JSON from None
         return None, [{**each, "loc": (*loc, *each["loc"])} for each in first_mistakes(error)]
     return right, []
+
+
+def _refuse_constant(name: str) -> None:
+    raise JSONDecodeError(f"{name} is not JSON", name, 0)
+
+
+DECODER = JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decoded(body: bytes) -> Any:
+    """Return what a body of JSON says; raises JSONDecodeError for what RFC 8259 does not have.
+
+    Python's `json.loads` takes NaN, UTF-16 and UTF-32, too.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise JSONDecodeError("not UTF-8", "", error.start) from None
+    return DECODER.decode(text)
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:

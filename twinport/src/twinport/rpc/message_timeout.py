@@ -37,6 +37,7 @@ class MessageTimeout:
         self._waiting: dict[Task, float] = {}  # the one that waits longest is the first
         self._cut_as: dict[Task, Refusal] = {}
         self._uncuttable: set[Task] = set()
+        self._ended: dict[Task, float] = {}  # of these, without their message; and since when
         self._timer: asyncio.TimerHandle | None = None
         self._streams = {name: each for name, each in handlers.items() if each.request_streaming}
         single = {name: each for name, each in handlers.items() if not each.request_streaming}
@@ -54,7 +55,19 @@ class MessageTimeout:
         return self._bounded[method]
 
     def _forget_ended(self) -> bool:
-        self._uncuttable -= {task for task in self._uncuttable if task is None or task.done()}
+        """Forget those that have ended a while ago, and tell whether there is room.
+
+        grpc keeps a call that has ended without its message, and answers nothing, for as long as
+        its client likes: one that makes many of them hears so from those that can be cut.
+        """
+        now = monotonic()
+        for task in self._uncuttable:
+            if task is None or task.done():
+                self._ended.setdefault(task, now)
+        old = [task for task, since in self._ended.items() if since <= now - self._longest_s]
+        for task in old:
+            del self._ended[task]
+        self._uncuttable.difference_update(old)
         return len(self._uncuttable) < MAX_UNCUTTABLE
 
     def _tracked(self, handler: Any) -> Handler:

@@ -1,6 +1,8 @@
 """Server reflection, v1 and v1alpha: the same messages, of which the library knows v1alpha."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,6 +15,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionResponse,
 )
 
+from ..calls import expired
 from .server_call import Handler, RpcGuard
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
@@ -22,17 +25,22 @@ METHOD = "ServerReflectionInfo"
 def reflection(
     services: Sequence[str], stopped: asyncio.Event, guard: RpcGuard | None
 ) -> dict[str, Handler]:
-    """Return the method of every version; its streams end when `stopped` is set."""
+    """Return the method of every version; its streams end when `stopped` is set.
+
+    And when what their caller is known by expires.
+    """
     servicer = aio.ReflectionServicer([*services, *NAMES])
 
     async def info(
         requests: AsyncIterator[ServerReflectionRequest], context: Any
     ) -> AsyncIterator[ServerReflectionResponse]:
-        if guard is not None:
-            await guard.admit_reader(context)
-        answers: Any = servicer.ServerReflectionInfo(_until(stopped, requests), context)
+        until = math.inf if guard is None else await guard.admit_reader(context)
+        asked = _until(stopped, until, requests)
+        answers: Any = servicer.ServerReflectionInfo(asked, context)
         async for answer in answers:
             yield answer
+        if time.time() >= until:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(expired()))
 
     handler = grpc.stream_stream_rpc_method_handler(
         info,
@@ -43,12 +51,13 @@ def reflection(
 
 
 async def _until(
-    stopped: asyncio.Event, requests: AsyncIterator[ServerReflectionRequest]
+    stopped: asyncio.Event, until: float, requests: AsyncIterator[ServerReflectionRequest]
 ) -> AsyncIterator[ServerReflectionRequest]:
     stop = asyncio.ensure_future(stopped.wait())
     while True:
         request = asyncio.ensure_future(anext(requests, None))
-        await asyncio.wait((request, stop), return_when=asyncio.FIRST_COMPLETED)
+        left = None if until == math.inf else max(0.0, until - time.time())
+        await asyncio.wait((request, stop), timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if not request.done() or (message := request.result()) is None:
             request.cancel()
             stop.cancel()

@@ -47,6 +47,7 @@ def options(settings: GrpcSettings) -> list[Option]:
         ("grpc.max_receive_message_length", limits.message_size),
         ("grpc.max_metadata_size", limits.metadata_size),
         ("grpc.absolute_max_metadata_size", limits.metadata_size),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.streams),
         ("grpc.max_connection_idle_ms", _ms(limits.idle_time)),
         ("grpc.max_connection_age_ms", _ms(limits.connection_age)),

@@ -70,8 +70,11 @@ class RpcGuard(Protocol):
     async def admit(self, call: Call, context: Context) -> None:
         """Let a call in; raises ServiceError."""
 
-    async def admit_reader(self, context: Context) -> None:
-        """Let in who wants to read what the services are, or abort."""
+    async def admit_reader(self, context: Context) -> float:
+        """Let in who wants to read what the services are, or abort.
+
+        Return until when, in seconds since 1970.
+        """
 
 
 @dataclass(frozen=True, slots=True)

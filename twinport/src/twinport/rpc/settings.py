@@ -28,6 +28,9 @@ class GrpcLimits(Section):
     metadata_size: Annotated[Size, Positive] = 16 * 1024
     """Largest metadata of a call; more is answered RESOURCE_EXHAUSTED."""
 
+    connections: Annotated[int, Positive] = 10_000
+    """Connections at once; one more is closed."""
+
     streams: Annotated[int, Positive] = 100
     """Calls at once on one connection; more wait at the client."""
 

@@ -1,12 +1,10 @@
-"""The process of a service: event loop, open files, SIGHUP, and from settings to exit status."""
+"""The process of a service: event loop, SIGHUP, and from settings to exit status."""
 
 import asyncio
 import os
-import resource
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,7 +18,16 @@ from ..clients.call_command import call_command
 from ..clients.grpc_interceptors import bare_clients_traced
 from ..compatibility import check_names
 from ..errors import DiedError, FatalError, SettingsError, StartupError
-from ..lifecycle import LastResort, LifecycleSettings, Signals, Stop, call_in, hearing
+from ..lifecycle import (
+    LastResort,
+    LifecycleSettings,
+    Signals,
+    Stop,
+    allow_many_files,
+    call_in,
+    hearing,
+    open_files_watched,
+)
 from ..logs import Logs, logging_to
 from ..profiling import blocking_stack, log_stacks_apart, watching
 from ..settings import changed
@@ -35,16 +42,6 @@ OwnSettings = TypeVar("OwnSettings", bound=Settings)
 LIVE = ("logs.level", "logs.levels.", "traces.sample_ratio")
 
 Build = Callable[[Service, OwnSettings], Awaitable[None]]
-
-
-def allow_many_files() -> None:
-    """Raise the soft limit to the hard one, as programs in Go do: it is for who uses select(2).
-
-    A port at the limit accepts and closes, the management port too.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # macOS says that it is infinite, and grants less
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -176,7 +173,7 @@ class _Process:
         async with self._service.running(build) as ports:
             self._is_started = True
             logger.bind(**ports._asdict()).info("ready: {}", _listed(ports._asdict()))
-            with watching(asyncio.get_running_loop()):
+            with watching(asyncio.get_running_loop()), open_files_watched():
                 await self._stop.asked.wait()
             self._arm(is_hurry=False)
         logger.info("stopped")

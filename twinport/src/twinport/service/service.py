@@ -21,13 +21,13 @@ from ..health import Health, Probe
 from ..lifecycle import Background, Server, Servers, Stop, bind, kept_from_children
 from ..logs import Logs
 from ..management.app import management_app
+from ..management.server import ManagementServer
 from ..metrics.metrics import Metrics, Readings
 from ..rest.api import create_api
 from ..rest.edge import RestEdge, bounded
 from ..rest.middleware import cors_and_gzip
 from ..rest.proxies import behind_proxies
 from ..rest.servers import http_server
-from ..rest.servers.hypercorn import HypercornServer
 from ..rest.settings import HttpLimits
 from ..rpc.server import RpcServer
 from ..rpc.server_call import RpcParts
@@ -169,7 +169,7 @@ class Service:
     def _management_server(self, bound: socket) -> Server:
         limits = HttpLimits()
         app = management_app(self._settings.management, self._health, self._metrics, self._logs)
-        return HypercornServer("management", bounded(app, limits), bound, limits)
+        return ManagementServer("management", bounded(app, limits), bound, limits)
 
     def _rest_server(self, bound: socket) -> Server:
         settings = self._settings.http

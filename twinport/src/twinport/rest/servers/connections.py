@@ -35,6 +35,13 @@ CLIENT_CERTIFICATE = "client_certificate"  # in ASGI's `state`: DER, verified by
 log = logging.getLogger(__name__)
 
 
+class Closable(Protocol):
+    """What accepts connections."""
+
+    def close(self) -> None:
+        """Accept no more."""
+
+
 @dataclass(eq=False)
 class HttpServer:
     """An HTTP server on a socket that listens already; without `tls` it speaks plain text."""
@@ -53,7 +60,7 @@ class AsyncioServer(HttpServer, ABC):
     """Accepts connections by asyncio; with a new certificate it listens anew, and loses nobody."""
 
     protocols: ClassVar[Sequence[str]]  # in the order that the port prefers
-    _server: asyncio.Server | None = None
+    _server: Closable | None = None
     _reloading: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -62,7 +69,7 @@ class AsyncioServer(HttpServer, ABC):
         self._tls = Tls(f"{self.name}.tls", self.tls, self.protocols) if self.tls else None
 
     @abstractmethod
-    async def listen(self, **options: Any) -> asyncio.Server:
+    async def listen(self, **options: Any) -> Closable:
         """Listen; `options` are those that asyncio's create_server and start_server share."""
 
     async def start(self) -> None:

@@ -1,6 +1,7 @@
 """The uvicorn server of one port: its httptools protocol for HTTP/1.1, bounded."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from email.utils import formatdate
 from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
@@ -30,6 +31,14 @@ from .connections import (
 
 Sent = Awaitable[None]  # once: to write it where a function is made costs each request
 CLOSE = (b"connection", b"close")
+LOGGER = logging.getLogger("uvicorn.error")
+
+
+def _as_debug(record: logging.LogRecord) -> bool:
+    """Log at DEBUG what uvicorn warns of: requests, which are refused or answered all the same."""
+    if record.levelno == logging.WARNING:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return True
 
 
 class HeadTooLargeError(Exception):
@@ -212,6 +221,7 @@ class UvicornServer(AsyncioServer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        LOGGER.addFilter(_as_debug)  # twice is once
         self._config, self._state = _config(self.app, self.limits), ServerState()
 
     async def listen(self, **options: Any) -> asyncio.Server:

@@ -14,7 +14,7 @@ from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.typing import ConnectionState
 
 from ...settings import HttpLimits
-from ..connections import CLIENT_CERTIFICATE, AsyncioServer, BoundedWriter, age_s
+from ..connections import CLIENT_CERTIFICATE, AsyncioServer, BoundedWriter, Closable, age_s
 from .http1 import HardenedH1, NoMoreRequestsError
 from .http2 import HardenedH2
 
@@ -32,16 +32,17 @@ class HypercornServer(AsyncioServer):
         super().__post_init__()
         self.config, self.context = _config(self.limits), WorkerContext(None)
 
-    async def listen(self, **options: Any) -> asyncio.Server:
+    async def listen(self, **options: Any) -> Closable:
         """Listen with asyncio's start_server."""
-        return await asyncio.start_server(self._accept, **options)
+        return await asyncio.start_server(self.accept, **options)
 
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls finish for `grace` seconds, then cut them."""
         await self.context.terminated.set()
         await super().stop(grace)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a client, unless there are too many."""
         if self.connections.full:
             writer.transport.abort()
             return
