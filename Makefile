@@ -41,7 +41,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept fan-out bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -102,6 +102,9 @@ cost: bench-baked bench-tools ## fail if a call has become dearer, in instructio
 
 cost-accept: bench-baked bench-tools ## accept what a call costs now
 	$(BENCH)/cost.py --accept
+
+fan-out: bench-baked ## fail if an order to 1,000 watches costs more over REST than it may, beside gRPC
+	$(BENCH)/fanout.py
 
 lint: .venv/.installed ## ruff, on what is not baked
 	$(BIN)/ruff check .

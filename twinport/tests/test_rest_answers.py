@@ -23,6 +23,9 @@ from twinport.rest.settings import HttpLimits
 TRACE_ID = re.compile("[0-9a-f]{32}")
 TEA = {"sku": "tea", "quantity": 1}
 
+LINE = '{"sku": "tea", "quantity": 1}'
+STREAMS = [("GET", "/v1/orders:watch"), ("POST", "/v1/orders:quote"), ("GET", "/more/endless")]
+
 
 class Routes:
     """Routes beside those of the service, and whether their streams have ended."""
@@ -157,10 +160,11 @@ async def test_one_call_too_many_is_refused_and_names_its_trace(http, routes: Ro
     assert TRACE_ID.fullmatch(answer.headers["x-trace-id"])
 
 
-async def test_one_stream_too_many_is_refused(http, calls):
+@pytest.mark.parametrize(("method", "path"), STREAMS)
+async def test_one_stream_too_many_is_refused(http, calls, method, path):
     async with http.stream("GET", "/v1/orders:watch") as first:
         assert first.status_code == 200
-        answer = await http.get("/v1/orders:watch")
+        answer = await http.request(method, path, content=LINE if method == "POST" else None)
         unary = await http.get("/v1/orders")
     assert (calls[0].code, calls[0].error) == ("RESOURCE_EXHAUSTED", None)
     assert (answer.status_code, answer.json()["code"]) == (503, "RESOURCE_EXHAUSTED")

@@ -10,6 +10,7 @@ from ..extras import lazily
 if TYPE_CHECKING:
     from ..faults import problems as problems
     from .streams import (
+        EventsResponse as EventsResponse,
         LinesResponse as LinesResponse,
         events as events,
         lines as lines,
@@ -21,6 +22,6 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "..faults": ("problems",),
-        ".streams": ("LinesResponse", "events", "lines", "of_events", "of_lines"),
+        ".streams": ("EventsResponse", "LinesResponse", "events", "lines", "of_events", "of_lines"),
     },
 )

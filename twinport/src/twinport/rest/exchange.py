@@ -10,7 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
 from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, expired, expiry, time_for
-from ..errors import CLIENT_CLOSED_REQUEST, DeadlineExceededError, ServiceError, code_of
+from ..errors import (
+    CLIENT_CLOSED_REQUEST,
+    DeadlineExceededError,
+    OverloadedError,
+    ServiceError,
+    code_of,
+)
 from .settings import HttpLimits
 from .streams import LINES
 
@@ -65,13 +71,13 @@ class Exchange(BoundedBody):
     """One request between server and application; cancels the task that answers it.
 
     That happens when the deadline has passed (`late`), or at the caller's disconnect (`gone`). Once
-    the answer has been handed on, nobody waits for it: work in the background goes on. A body that
-    is too much is a `refusal`: that is the answer then, whatever the application says.
+    the answer has been handed on, nobody waits for it: work in the background goes on. A body, or a
+    stream, that is too much is a `refusal`: that is the answer then, whatever the application says.
     """
 
     call: Call
     started = gone = late = False
-    refusal: HTTPException | None = None
+    refusal: HTTPException | OverloadedError | None = None
     _reading = _watching = _over = False
     _until = inf
     _task: asyncio.Task[Any] | None = None
@@ -138,12 +144,20 @@ class Exchange(BoundedBody):
         call, headers = self.call, message.get("headers", ())
         is_open_ended = LENGTH not in dict(headers) and call.method != "HEAD"
         if is_open_ended and message["status"] not in BODILESS:
-            self._edge.gate.admit_stream(call)
+            self._admit_stream()
             self._until, call.deadline = inf, None
             self._end_with(expiry(call))
         self.started = True
         call.status = message["status"]
         message["headers"] = [*headers, *id_headers(call)]
+
+    def _admit_stream(self) -> None:
+        """Raise what is the answer then, too: a framework takes the one that fails for begun."""
+        try:
+            self._edge.gate.admit_stream(self.call)
+        except OverloadedError as refusal:
+            self.refusal = refusal
+            raise
 
     def _end_with(self, expiry: float) -> None:
         """End the stream soon after what its caller is known by."""

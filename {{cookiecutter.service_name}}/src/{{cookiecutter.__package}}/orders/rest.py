@@ -1,11 +1,9 @@
 """Orders over REST: parse, call the domain, render."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.sse import EventSourceResponse, ServerSentEvent
-from twinport.rest import LinesResponse, events, lines, of_events, of_lines, problems
+from fastapi import APIRouter, Header, Request, Response
+from twinport.rest import EventsResponse, LinesResponse, lines, of_events, of_lines, problems
 
 from .domain import Orders
 from .model import (
@@ -19,7 +17,6 @@ from .model import (
     Quote,
     QuoteRequest,
     Token,
-    Watched,
     WatchRequest,
 )
 
@@ -60,24 +57,17 @@ def _add_calls(router: APIRouter, orders: Orders) -> None:
 
 
 def _add_streams(router: APIRouter, orders: Orders) -> None:
-    async def watched(
-        resume_token: Token = "", last_event_id: Annotated[Token, Header()] = ""
-    ) -> AsyncIterator[Watched]:
-        return await orders.watch(WatchRequest(resume_token=last_event_id or resume_token))
-
-    @router.get(
-        ":watch", response_class=EventSourceResponse, responses={200: of_events(Order, Token)}
-    )
+    @router.get(":watch", response_class=EventsResponse, responses={200: of_events(Order, Token)})
     async def watch_orders(
-        news: Annotated[AsyncIterator[Watched], Depends(watched)],
-    ) -> AsyncIterator[ServerSentEvent]:
+        resume_token: Token = "", last_event_id: Annotated[Token, Header()] = ""
+    ) -> Response:
         """Send each new order until either side hangs up.
 
         The id of an event is the `resume_token` to go on after it; the first event comes at once
         and has nothing but that. An error in the midst is a last event named `problem`.
         """
-        async for event in events(news):
-            yield event
+        request = WatchRequest(resume_token=last_event_id or resume_token)
+        return EventsResponse(await orders.watch(request))
 
     @router.post(
         ":import", responses=problems(409), openapi_extra={"requestBody": of_lines(NewOrder)}

@@ -1,12 +1,10 @@
 """Orders over REST."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Header, Request, Response
 
-from twinport.rest import LinesResponse, events, lines, of_events, of_lines, problems
+from twinport.rest import EventsResponse, LinesResponse, lines, of_events, of_lines, problems
 
 from .domain import (
     Imported,
@@ -21,8 +19,6 @@ from .domain import (
     Token,
     WatchRequest,
 )
-
-News = AsyncIterator[tuple[Order | None, str]]
 
 
 def orders_router(orders: Orders) -> APIRouter:
@@ -62,20 +58,13 @@ def _add_calls(router: APIRouter, orders: Orders) -> None:
 
 
 def _add_watch(router: APIRouter, orders: Orders) -> None:
-    async def watched(
-        resume_token: Token = "", last_event_id: Annotated[Token, Header()] = ""
-    ) -> News:
-        return await orders.watch(WatchRequest(resume_token=last_event_id or resume_token))
-
-    @router.get(
-        ":watch", response_class=EventSourceResponse, responses={200: of_events(Order, Token)}
-    )
+    @router.get(":watch", response_class=EventsResponse, responses={200: of_events(Order, Token)})
     async def watch_orders(
-        news: Annotated[News, Depends(watched)],
-    ) -> AsyncIterator[ServerSentEvent]:
+        resume_token: Token = "", last_event_id: Annotated[Token, Header()] = ""
+    ) -> Response:
         """Send each new order."""
-        async for event in events(news):
-            yield event
+        request = WatchRequest(resume_token=last_event_id or resume_token)
+        return EventsResponse(await orders.watch(request))
 
 
 def _add_lines(router: APIRouter, orders: Orders) -> None:
