@@ -105,15 +105,16 @@ class Histogram:
         return family
 
 
-class Latest(NamedTuple):
-    """What is measured of the latest calls with one set of labels, and the series of each value."""
+class Latest:
+    """What is measured of the latest calls with one set of labels: a value for each series."""
 
-    calls: list[tuple[int, int, int]]
-    series: tuple[Series, ...]
+    def __init__(self, series: Sequence[Series]) -> None:
+        self.calls: list[tuple[int, int, int]] = []
+        self._series = series
 
     def count(self) -> None:
         """Count the calls."""
-        for series, values in zip(self.series, zip(*self.calls, strict=True), strict=False):
+        for series, values in zip(self._series, zip(*self.calls, strict=True), strict=False):
             series.count(values)
         self.calls.clear()
 
@@ -146,7 +147,7 @@ class CallMetrics(Generic[AnyCall]):
         labels = self._labels_of(call)
         latest = self._by_labels.get(labels)
         if latest is None:
-            latest = Latest([], tuple(each.series(labels) for each in self._all))
+            latest = Latest([each.series(labels) for each in self._all])
             self._by_labels[labels] = latest
         if OTHER not in labels:  # else a caller would choose how much is remembered
             self._by_source[source] = latest
