@@ -6,7 +6,8 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -45,6 +46,7 @@ OK = "OK"
 NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Task: TypeAlias = "asyncio.Task[Any] | None"
 Decode = Callable[[Any], Any]
 Encode = Callable[[Any], bytes]
 
@@ -77,21 +79,30 @@ class RpcGuard(Protocol):
         """
 
 
+# What grpc knows of a call when it looks for its method, in the task that will answer it.
+call_details: ContextVar[grpc.HandlerCallDetails] = ContextVar("call_details")
+
+
 @dataclass(frozen=True, slots=True)
 class RpcParts:
-    """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us."""
+    """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us.
+
+    `waiting` are the tasks of calls whose message is not there.
+    """
 
     edge: Edge
     span: Callable[[Call], AbstractContextManager[object]]
     domain: str
     guard: RpcGuard | None = None
+    waiting: dict[grpc.HandlerCallDetails, Task] = field(default_factory=dict)
 
 
 class ServerCall:
     """Opens a call on the way in; on the way out gives it its status and tells the observers.
 
     The task that it is made in is cancelled when a unary call has had its time, and a stream when
-    what its caller is known by expires.
+    what its caller is known by expires. A stream is answered within `async with`; a unary call,
+    which costs more by the two coroutines of it than by all that they do, calls `begin` and `end`.
     """
 
     def __init__(
@@ -102,41 +113,39 @@ class ServerCall:
         is_stream: bool,
     ) -> None:
         self._parts, self._context, self._is_stream = parts, context, is_stream
-        metadata = _by_name(context.invocation_metadata() or ())
-        self.call = parts.edge.open("grpc", metadata)
-        self.call.method = method
-        self.call.peer = _address(context.peer())
-        self.call.user_agent = metadata.get("user-agent")
+        about = call_details.get()
+        metadata = _by_name(about.invocation_metadata)
+        self.call = call = parts.edge.open("grpc", metadata)
+        call.method = method
+        call.peer = _address(context.peer())
+        call.user_agent = metadata.get("user-agent")
         self._span: AbstractContextManager[object] | None = None
-        self._task = asyncio.current_task()
+        self._task = parts.waiting.pop(about, None) or asyncio.current_task()
         self._timed_out = False
 
-    async def __aenter__(self) -> Call:
-        call = self.call
-        current.set(call)
+    async def __aenter__(self) -> None:
         try:
-            self._begin(call)
-            if self._parts.guard is not None:
-                await self._parts.guard.admit(call, self._context)
-                self._end_with_credentials(call)
+            self.begin()
+            await self.admit()
         except BaseException as error:
-            await self.__aexit__(type(error), error, error.__traceback__)
+            await self.refuse(self.end(error))
             raise
-        return call
 
-    def _end_with_credentials(self, call: Call) -> None:
-        if self._is_stream and (until := expiry(call)) < math.inf:
-            self._parts.edge.alarm.set(self, until)
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.refuse(self.end(error))
 
-    def wake(self) -> None:
-        """End the call, as it is late."""
-        self._timed_out = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def _begin(self, call: Call) -> None:
-        self._context.set_trailing_metadata(self._ids())
-        left, edge = self._context.time_remaining(), self._parts.edge
+    def begin(self) -> None:
+        """Make the call the current one, with its deadline, and let it in; raises ServiceError."""
+        call, edge = self.call, self._parts.edge
+        current.set(call)
+        is_one = call.request_id == call.trace_id  # sent once it costs half
+        self._context.set_trailing_metadata(self._ids()[:1] if is_one else self._ids())
+        left = self._context.time_remaining()
         if not self._is_stream:
             left = edge.timeout if left is None else min(left, edge.timeout)
         if left is not None:
@@ -150,23 +159,38 @@ class ServerCall:
             edge.gate.admit(call)
             edge.alarm.set(self, call.deadline)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        call = self.call
-        self._parts.edge.alarm.unset(self)
-        answer = self._outcome(error)
+    async def admit(self) -> None:
+        """Let in who may call; raises ServiceError."""
+        guard = self._parts.guard
+        if guard is not None:
+            await guard.admit(self.call, self._context)
+            self._end_with_credentials()
+
+    def _end_with_credentials(self) -> None:
+        if self._is_stream and (until := expiry(self.call)) < math.inf:
+            self._parts.edge.alarm.set(self, until)
+
+    def wake(self) -> None:
+        """End the call, as it is late."""
+        self._timed_out = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def end(self, error: BaseException | None = None) -> ServiceError | None:
+        """Close the call; return what it has to be refused with, None where there is nothing."""
+        edge = self._parts.edge
+        edge.alarm.unset(self)
+        if error is None and not self._timed_out:
+            refusal, self.call.code = None, _status_name(self._context.code())
+        else:
+            refusal = self._outcome(error)
         try:
             if self._span is not None:
                 self._span.__exit__(None, None, None)
         finally:
-            self._parts.edge.close(call)
+            edge.close(self.call)
             current.set(None)  # not reset: whom nobody reads on, another task closes
-        if answer is not None:
-            await self._refuse(answer)
+        return refusal
 
     def _outcome(self, error: BaseException | None) -> ServiceError | None:
         """Name the end of the call; return the error to answer, None where there is none."""
@@ -202,7 +226,10 @@ class ServerCall:
         until = self.call.deadline
         return until is not None and asyncio.get_running_loop().time() >= until - EARLY_S
 
-    async def _refuse(self, error: ServiceError) -> None:
+    async def refuse(self, error: ServiceError | None) -> None:
+        """Answer with `error`, if there is one."""
+        if error is None:
+            return
         status = grpc.StatusCode[error.code]
         status_details = details(error, self.call, self._parts.domain)
         detail, _ = without_secrets(error)
@@ -271,12 +298,9 @@ def wrapped(name: str, handler: Handler, parts: RpcParts) -> Handler:
 def _answering(
     method: Method, parts: RpcParts, *, is_stream: bool, writes: bool
 ) -> Callable[[Any, Context], Any]:
-    name, behaviour, decode, encode = method
-
-    async def answer_once(request: Any, context: Context) -> bytes:
-        server_call = ServerCall(parts, name, context, is_stream)
-        async with server_call:
-            return encode(await behaviour(decode(request), context))
+    if not writes:
+        return _answering_once(method, parts, is_stream=is_stream)
+    name, behaviour, decode, _ = method
 
     async def answer_often(request: Any, context: Context) -> AsyncIterator[Any]:
         async with ServerCall(parts, name, context, is_stream):
@@ -287,9 +311,30 @@ def _answering(
         async with ServerCall(parts, name, context, is_stream):
             await behaviour(decode(request), context)
 
-    if not writes:
-        return answer_once
     return answer_by_writing if inspect.iscoroutinefunction(behaviour) else answer_often
+
+
+def _answering_once(
+    method: Method, parts: RpcParts, *, is_stream: bool
+) -> Callable[[Any, Context], Any]:
+    name, behaviour, decode, encode = method
+    is_guarded = parts.guard is not None
+
+    async def answer_once(request: Any, context: Context) -> bytes:
+        server_call = ServerCall(parts, name, context, is_stream)
+        try:
+            server_call.begin()
+            if is_guarded:
+                await server_call.admit()
+            answer = encode(await behaviour(decode(request), context))
+        except BaseException as error:
+            await server_call.refuse(server_call.end(error))
+            raise
+        if refusal := server_call.end():
+            await server_call.refuse(refusal)
+        return answer
+
+    return answer_once
 
 
 async def _unbroken(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
