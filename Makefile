@@ -44,7 +44,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench bench-peers bench-docs proof cost cost-accept bench-baked bench-tools bench-others lint format call-path docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench bench-peers bench-docs proof cost cost-accept bench-baked bench-tools bench-load bench-others lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -90,14 +90,14 @@ test-next: .venv/.installed ## what the newest versions would break that our upp
 test-pythons: .venv/.installed ## the library's tests on each other Python there is
 	$(PYTEST) -m pythons -v
 
-bench: bench-baked bench-tools ## what a service costs (half an hour); also: make bench BENCH_ARGS="--quick load"
-	$(BENCH)/run.py $(BENCH_ARGS)
+bench: bench-baked bench-tools bench-load ## what a service costs (half an hour); a part of it: make bench ASKED="--quick load"
+	$(BENCH)/run.py $(ASKED)
 
-bench-peers: bench-baked bench-tools bench-others ## the same call beside Go, Node and pyvoy (five minutes)
-	$(BENCH)/run.py peers $(BENCH_ARGS)
+bench-peers: bench-baked bench-load bench-others ## the same call beside Go, Node and pyvoy (five minutes)
+	$(BENCH)/run.py peers $(ASKED)
 
-bench-docs: bench-baked bench-tools bench-others ## all tables of docs/cost.md, measured anew and written into it
-	$(BENCH)/run.py --all --into docs/cost.md $(BENCH_ARGS)
+bench-docs: bench-baked bench-tools bench-load bench-others ## all tables of docs/cost.md, measured anew and written into it
+	$(BENCH)/run.py --all --into docs/cost.md $(ASKED)
 
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
@@ -202,7 +202,10 @@ bench-baked: .venv/.installed
 	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --no-deps --require-hashes -r bench/requirements.lock
 
 bench-tools:
-	@tools/need.sh valgrind=valgrind h2load=nghttp2-client
+	@tools/need.sh valgrind=valgrind
+
+bench-load:
+	@tools/need.sh h2load=nghttp2-client taskset=util-linux
 
 # What is measured beside it is built of the service's own .proto.
 
