@@ -9,6 +9,9 @@ SAMPLE  := twinport/tests/sample_service
 BAKED   := .build/order-book
 BENCHED := .build/bench/order-book
 BENCH   := $(BENCHED)/.venv/bin/python bench
+OTHERS  := .build/bench/peers
+PROTO   := order_book/orders/v1/orders.proto
+PROTOC  := .venv/bin/python -m grpc_tools.protoc -Iproto
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock"
 
@@ -41,7 +44,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept fan-out bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench bench-peers bench-docs proof cost cost-accept fan-out bench-baked bench-tools bench-load bench-others lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -87,10 +90,14 @@ test-next: .venv/.installed ## what the newest versions would break that our upp
 test-pythons: .venv/.installed ## the library's tests on each other Python there is
 	$(PYTEST) -m pythons -v
 
-bench: bench-baked bench-tools ## what calls, a start and the settings cost (half an hour)
-	$(BENCH)/settings.py $(BENCHED)
-	$(BENCH)/start.py
-	$(BENCH)/table.py
+bench: bench-baked bench-tools bench-load ## what a service costs (half an hour); a part of it: make bench ASKED="--quick load"
+	$(BENCH)/run.py $(ASKED)
+
+bench-peers: bench-baked bench-load bench-others ## the same call beside Go, Node and pyvoy (five minutes)
+	$(BENCH)/run.py peers $(ASKED)
+
+bench-docs: bench-baked bench-tools bench-load bench-others ## all tables of docs/cost.md, measured anew and written into it
+	$(BENCH)/run.py --all --into docs/cost.md $(ASKED)
 
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
@@ -200,6 +207,28 @@ bench-baked: .venv/.installed
 bench-tools:
 	@tools/need.sh valgrind=valgrind
 
+bench-load:
+	@tools/need.sh h2load=nghttp2-client taskset=util-linux
+
+# What is measured beside it is built of the service's own .proto.
+
+bench-others: bench-baked $(OTHERS)/go/server $(OTHERS)/node/.installed
+	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --no-deps --require-hashes -r bench/peers/python/requirements.lock
+	cd $(BENCHED) && PATH="$$PWD/.venv/bin:$$PATH" $(PROTOC) --connectrpc_out=src --connectrpc_opt=protobuf=google \
+		--connectrpc_opt=io=async $(PROTO)
+
+$(OTHERS)/go/server: $(wildcard bench/peers/go/*) .build/bin/protoc-gen-go .build/bin/protoc-gen-go-grpc | bench-baked
+	@mkdir -p $(@D); cp bench/peers/go/* $(@D)
+	cd $(BENCHED) && PATH="$(CURDIR)/.build/bin:$$PATH" $(PROTOC) $(foreach each,go go-grpc,--$(each)_out=../peers/go \
+		--$(each)_opt=module=bench --$(each)_opt=M$(PROTO)=bench/orders) $(PROTO)
+	cd $(@D) && CGO_ENABLED=0 $(CURDIR)/.build/peers/bin/go build -o server .
+
+$(OTHERS)/node/.installed: $(wildcard bench/peers/node/*)
+	@tools/need.sh node=nodejs npm=npm
+	@mkdir -p $(@D); cp bench/peers/node/* $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 define bake
 @rm -rf $(BAKED)
 @$(BIN)/cookiecutter --no-input -o .build . service_name=order-book >/dev/null
@@ -213,5 +242,6 @@ $(call bake)
 PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
 cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'
 $(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' -c twinport/requirements.lock bench/requirements.in -o bench/requirements.lock
+$(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' -c bench/requirements.lock bench/peers/python/requirements.in -o bench/peers/python/requirements.lock
 $(MAKE) names
 endef

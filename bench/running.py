@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -38,16 +38,25 @@ def running(variant: Variant, under: Sequence[str] = ()) -> Iterator[Measured]:
         yield Measured(process, load, Path(folder))
 
 
-@contextmanager
-def listening(variant: Variant, under: Sequence[str], port: int, folder: Path) -> Iterator[Running]:
+def listening(
+    variant: Variant, under: Sequence[str], port: int, folder: Path
+) -> AbstractContextManager[Running]:
     """Keep it running from when something listens on `port`; raises BenchError."""
     command = [*under, python(), *variant.command(port)]
     cwd = service() if variant.assembly == "ours" else folder
-    with Running(command, cwd, environment() | {"BENCH_OUTPUT": str(folder)}) as process:
+    return started(variant.name, command, cwd, port, {"BENCH_OUTPUT": str(folder)})
+
+
+@contextmanager
+def started(
+    name: str, command: Sequence[str], cwd: Path, port: int, variables: dict[str, str]
+) -> Iterator[Running]:
+    """Keep a command running from when something listens on `port`; raises BenchError."""
+    with Running(command, cwd, environment() | variables) as process:
         try:
             process.wait_until(lambda: is_open(port), READY_S)
         except TimeoutError as error:
-            raise BenchError(f"{variant.name}: {error}") from error
+            raise BenchError(f"{name}: {error}") from error
         yield process
 
 

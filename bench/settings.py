@@ -1,18 +1,15 @@
-"""Measure what a baked service pays for its settings, with the Python that has its libraries.
+"""What a baked service pays for its settings.
 
-Prints one line: milliseconds to read, merge and check all layers, once the modules are imported,
-in a fresh process (which a start pays) and then once more (which SIGHUP pays).
+Milliseconds to read, merge and check all layers, once the modules are imported, in a fresh process
+(which a start pays) and then once more (which SIGHUP pays).
 """
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 from statistics import median
 
-RUNS = 7
-LIMIT_MS = 30
 PROBE = """
 import importlib, json, sys, time
 package, environment = sys.argv[1:]
@@ -28,16 +25,13 @@ print(json.dumps(took))
 """
 
 
-def main() -> None:
-    """Print the medians of several fresh processes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("service", type=Path, help="folder of a baked service")
-    service = parser.parse_args().service.resolve()
+def reading(service: Path, runs: int) -> tuple[float, float]:
+    """Return the medians of both times, of so many fresh processes."""
     (settings,) = service.glob("src/*/settings.py")
     command = [sys.executable, "-c", PROBE, settings.parent.name, "production"]
-    runs = [measured(command, service) for _ in range(RUNS)]
-    first, again = (median(each) for each in zip(*runs, strict=True))
-    print(f"settings: {first:.1f} ms at the start (limit {LIMIT_MS}), {again:.1f} ms once more")
+    times = [measured(command, service) for _ in range(runs)]
+    first, again = (median(each) for each in zip(*times, strict=True))
+    return first, again
 
 
 def measured(command: list[str], service: Path) -> list[float]:
@@ -48,7 +42,3 @@ def measured(command: list[str], service: Path) -> list[float]:
     )
     times: list[float] = json.loads(done.stdout)
     return times
-
-
-if __name__ == "__main__":
-    main()

@@ -5,20 +5,23 @@ servers, the settings, the log, the spans with the instrumentation that is used,
 starts with the settings of production, but for its ports and the exporter, which is none.
 """
 
-import re
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from atload import Effort
+from processor import resident_mb
 from running import BenchError, listening, running
-from variants import Variant, environment, python
+from settings import reading
+from tables import Part, table
+from variants import Variant, environment, python, service
 
 from twinport.testing import free_port
 
-RUNS = 9
 LIBRARIES = (
     "fastapi",
     "grpc.aio",
@@ -34,17 +37,21 @@ PROBE = b"GET /v1/orders HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\
 TIMEOUT_S = 10
 
 
-def main() -> None:
-    """Print both, against their targets."""
+def start(effort: Effort) -> Iterator[Part]:
+    """Measure both, and the reading of the settings, against their targets."""
     importing()  # the first one reads from the disk
     starting()
-    pairs = [(importing(), starting()) for _ in range(RUNS)]  # in turns
+    pairs = [(importing(), starting()) for _ in range(effort.rounds)]  # in turns
     libraries, ready = (median(each) for each in zip(*pairs, strict=True))
-    least, soonest = (min(each) for each in zip(*pairs, strict=True))
-    ratio = f"{ready / libraries:.2f} x the bare libraries' import (target 1.3)"
-    print(f"start: ready after {ready:.2f} s, {ratio}, which takes {libraries:.2f} s")
-    print(f"start: at best {soonest:.2f} s, {soonest / least:.2f} x {least:.2f} s")
-    print(f"memory: {memory():.0f} MB after the start (target: below 110)")
+    ratio = f"{ready / libraries:.2f} x the import of the libraries that a service is made of"
+    first, again = reading(service(), effort.rounds)
+    rows = [
+        ("ready, after the start of the process", f"{ready:.2f} s: {ratio}", "1.3 x"),
+        ("memory when it is ready", f"{memory():.0f} MB", "below 110 MB"),
+        ("reading, merging and checking the settings", f"{first:.1f} ms", "below 30 ms"),
+        ("the same once more, as SIGHUP does", f"{again:.1f} ms", ""),
+    ]
+    yield table("start", ("what", "measured", "target"), rows)
 
 
 def importing() -> float:
@@ -74,10 +81,4 @@ def answered(port: int) -> float:
 def memory() -> float:
     """Return megabytes of memory that are resident, once it is ready."""
     with running(OURS) as measured:
-        status = Path(f"/proc/{measured.process.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) / 1000 if found else 0.0
-
-
-if __name__ == "__main__":
-    main()
+        return resident_mb(measured.process.pid)
