@@ -1,17 +1,18 @@
 """The FastAPI application that features add their routes to, and its OpenAPI document."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from http.client import METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from ..compatibility import named
 from ..errors import StartupError
@@ -19,15 +20,11 @@ from ..faults import Problem, install, problems
 from ..settings import Identity
 from ..validation import Step, first_mistakes, validator
 from .edge import Middleware
-from .middleware import (
-    ExceptionHandling,
-    Routes,
-    all_routes,
-    answer_other_method,
-    head_as_get,
-    routers,
-)
+from .fast_path import FastPath, obstacle
+from .middleware import ExceptionHandling, answer_other_method, head_as_get
 from .pages import add_pages
+from .routing import Routes, all_routes, routers
+from .settings import HttpSettings
 
 OFF: TelemetryConfig = {
     "tracing": False,
@@ -60,14 +57,17 @@ NO_BODY_SIZE = "max_body_size of the application is not looked at: set http.limi
 class Api(FastAPI):
     """An application that answers every error as a problem and documents it so.
 
-    `guard` is the middleware next to the routes, within all others. `add_security` completes the
-    document if callers have to say who they are.
+    `guard` is the middleware next to the routes, within all others. Plain routes take the fast path
+    if `has_fast_path` says so. `add_security` completes the document if callers have to say who
+    they are.
     """
 
     guard: Middleware | None = None
+    has_fast_path = True
     add_security: Callable[[dict[str, Any]], None] | None = None
     shared: Mapping[str, Any] = {}
     _documented: dict[str, Any] | None = None
+    methods_of: Callable[[Scope], Iterator[str]]
     operations: Sequence[BaseRoute] = ()
     pages: Sequence[BaseRoute] = ()
 
@@ -116,12 +116,18 @@ class Api(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the layers around the routes, but for those whose work the edge does."""
-        routes: ASGIApp = Routes(self.router)
-        guarded = routes if self.guard is None else self.guard(routes)
+        routes = Routes(self.router, self._answer_of)
+        self.methods_of = routes.methods_of
+        guarded: ASGIApp = routes if self.guard is None else self.guard(routes)
         app: ASGIApp = ExceptionHandling(guarded, self.exception_handlers)
         for middleware, args, options in reversed(self.user_middleware):
             app = middleware(app, *args, **options)
         return app
+
+    def _answer_of(self, route: BaseRoute) -> ASGIApp:
+        if self.has_fast_path and isinstance(route, APIRoute) and not obstacle(route):
+            return FastPath(route)
+        return route.handle
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
@@ -133,11 +139,11 @@ class Api(FastAPI):
         return document
 
 
-def create_api(identity: Identity, guard: Middleware | None) -> Api:
+def create_api(identity: Identity, settings: HttpSettings, guard: Middleware | None) -> Api:
     """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
     options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
     api = Api(title=identity.name, version=identity.version, **options)
-    api.guard = guard
+    api.guard, api.root_path, api.has_fast_path = guard, settings.root_path, settings.fast_path
     named("fastapi._compat:ModelField").validate = _validated
     install(api)
     api.add_exception_handler(METHOD_NOT_ALLOWED, answer_other_method)

@@ -79,8 +79,7 @@ class Service:
         self._edge = _edge(settings, tracing, observers, self._gate)
         self._auth = Auth(settings.auth)
         parts = RpcParts(self._edge, tracing.opened, settings.service.name, self._auth.rpc)
-        self.rest = create_api(settings.service, self._auth.rest)
-        self.rest.root_path = settings.http.root_path
+        self.rest = create_api(settings.service, settings.http, self._auth.rest)
         self.rpc = RpcServer(settings.grpc, parts, self._health)
         self._resources = AsyncExitStack()
         client_metered = [self._metrics.observe_client] if is_metered else []
