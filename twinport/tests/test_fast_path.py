@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,6 +14,8 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
+import fastapi.routing
+import pytest
 from fastapi import (
     APIRouter,
     BackgroundTasks,
@@ -26,9 +30,14 @@ from fastapi import (
 )
 from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from hypothesis import given, strategies as st
+from fastapi.routing import APIRoute
+from hypothesis import example, given, strategies as st
+from loguru import logger
 from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import from_json
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from twinport.auth import PUBLIC, needs
 from twinport.errors import NotFoundError
@@ -36,6 +45,7 @@ from twinport.rest.api import Api
 from twinport.validation import LARGE_BYTES
 
 from support.both_ways import Answered, Application, Asked
+from support.places import SAMPLE
 
 
 class Colour(Enum):
@@ -165,7 +175,7 @@ class Operation(NamedTuple):
         router = {"": lambda: api, "mount": FastAPI}.get(self.place, APIRouter)()
         path = "".join(f"/{{p{each}}}" for each in range(len(self.path)))
         add = getattr(router, self.method.lower())
-        add(f"/o{number}{path}", **OPTIONS.get(self.options, {}))(self._function(number))
+        add(f"/o{number}{path}", **OPTIONS.get(self.options, {}))(self.function(number))
         if self.place == "mount":
             api.mount("/mount", router, name=f"mount{number}")
         elif self.place:
@@ -173,7 +183,7 @@ class Operation(NamedTuple):
             outer.include_router(router, prefix="/inner")
             api.include_router(outer, prefix="/{tenant}")
 
-    def _function(self, number: int) -> Any:
+    def function(self, number: int) -> Any:
         annotation, work = ANSWERS[self.answer]
         made = _in_a_thread(work) if self.is_threaded else _coroutine(work)
         taken = {
@@ -316,6 +326,14 @@ def building(operations: Sequence[Operation], has_middleware: bool) -> Callable[
     return build
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_log_of_bugs() -> Iterator[None]:
+    """They are meant, and many."""
+    logger.disable("twinport")
+    yield
+    logger.enable("twinport")
+
+
 @given(st.data())
 def test_answers_are_the_same_with_and_without_the_fast_path(data):
     made = data.draw(st.lists(operations, min_size=1, max_size=3))
@@ -336,3 +354,223 @@ def test_answers_are_the_same_with_and_without_the_fast_path(data):
             await both.answer(each)
 
     asyncio.run(check())
+
+
+# What is plain, and what is not
+
+
+async def plain(name: str, size: int = 1, *, item: Item) -> Item:
+    """Be read and written by pydantic alone."""
+    return Item(sku=name, many=size + item.quantity)
+
+
+def obstacles(api: Api) -> list[str]:
+    return [way.obstacle for way in api.ways()]
+
+
+def ways_of(add: Callable[[Api], object], **settings: Any) -> list[str]:
+    return obstacles(Application(add, **settings).api)
+
+
+PLAIN: list[Callable[[Api], object]] = [
+    lambda api: api.post("/{name}")(plain),
+    lambda api: api.post("/{name:path}", status_code=201)(plain),
+    lambda api: api.include_router(router_with(plain), prefix="/prefix", tags=["tag"]),
+    lambda api: api.get("/")(coroutine(Annotated[int | None, Query(alias="n", ge=1)])),
+    lambda api: api.get("/")(coroutine(Literal["a"])),
+]
+
+
+def router_with(function: Any, **options: Any) -> APIRouter:
+    router = APIRouter(**options)
+    router.post("/{name}")(function)
+    return router
+
+
+def coroutine(kind: Any, default: Any = EMPTY, answer: Any = str) -> Any:
+    """Return a function with one parameter of this kind."""
+    operation = Operation("GET", (), ((kind, default),), None, "text", "", "", "", False)
+    function = operation.function(0)
+    function.__signature__ = function.__signature__.replace(return_annotation=answer)
+    return function
+
+
+@pytest.mark.parametrize("add", PLAIN)
+def test_a_plain_route_takes_the_fast_path(add):
+    assert ways_of(add) == [""]
+
+
+class OwnRoute(APIRoute):
+    """A route whose handler does more."""
+
+
+def wrapped(api: Api) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        made = traced(fastapi.routing.get_request_handler)
+        patch.setattr(fastapi.routing, "get_request_handler", made)
+        api.get("/")(coroutine(str))
+
+
+def traced(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what makes handlers that do something around each call, as Sentry's do."""
+
+    def make_traced(*args: Any, **kwargs: Any) -> Any:
+        handler = make(*args, **kwargs)
+
+        async def traced_handler(request: Request) -> Response:
+            response: Response = await handler(request)
+            response.headers["x-traced"] = "1"
+            return response
+
+        return traced_handler
+
+    return make_traced
+
+
+def limited(api: Api) -> None:
+    api.include_router(router_with(plain, max_body_size=5))
+
+
+def limited_itself(api: Api) -> None:
+    router = APIRouter()
+    router.add_api_route("/", coroutine(str), max_body_size=5)
+    api.include_router(router)
+
+
+def own_class(api: Api) -> None:
+    api.include_router(router_with(plain, route_class=OwnRoute))
+
+
+def generator(api: Api) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    api.get("/")(numbers)
+
+
+def converted(api: Api) -> None:
+    api.get("/{q0:reversed}")(coroutine(str))
+
+
+class Reversed(Convertor[str]):
+    """A converter of the service's own."""
+
+    regex = "[a-z]+"
+
+    def convert(self, value: str) -> str:
+        return value[::-1]
+
+    def to_string(self, value: str) -> str:
+        return value[::-1]
+
+
+register_url_convertor("reversed", Reversed())
+
+NOT_PLAIN: dict[str, tuple[Callable[[Api], object], str]] = {
+    "in a thread": (lambda api: api.get("/")(told), "no coroutine function"),
+    "generator": (generator, "no coroutine function"),
+    "dependency": (lambda api: api.get("/", dependencies=[Depends(told)])(plain), "dependencies"),
+    "of the router": (
+        lambda api: api.include_router(router_with(plain), dependencies=[Depends(told)]),
+        "dependencies",
+    ),
+    "header": (lambda api: api.get("/")(coroutine(Annotated[str, Header()])), "headers"),
+    "cookie": (lambda api: api.get("/")(coroutine(Annotated[str, Cookie()])), "cookies"),
+    "request": (lambda api: api.get("/")(coroutine(Request)), "the request, the response or"),
+    "tasks": (lambda api: api.get("/")(coroutine(BackgroundTasks)), "the request, the response or"),
+    "list": (lambda api: api.get("/")(coroutine(Annotated[list[int], Query()])), "parameters"),
+    "model": (lambda api: api.get("/")(coroutine(Annotated[Item, Query()])), "parameters"),
+    "converter": (converted, "parameters"),
+    "two bodies": (
+        lambda api: api.post("/")(coroutine(Annotated[Item, Body(embed=True)])),
+        "a form",
+    ),
+    "no type": (lambda api: api.get("/")(coroutine(str, answer=EMPTY)), "no type"),
+    "response": (lambda api: api.get("/")(coroutine(str, answer=PlainTextResponse)), "no type"),
+    "class": (lambda api: api.get("/", response_class=JSONResponse)(coroutine(str)), "a response"),
+    "excluded": (
+        lambda api: api.get("/", response_model_exclude_none=True)(coroutine(str)),
+        "options of what it returns",
+    ),
+    "limited": (limited, "limits of a router"),
+    "limited itself": (limited_itself, "something around it"),
+    "wrapped": (wrapped, "something around it"),
+    "own class": (own_class, "no route of FastAPI's own class"),
+    "Starlette's": (
+        lambda api: api.routes.append(Route("/", told)),
+        "no route of FastAPI's own class",
+    ),
+}
+
+
+@pytest.mark.parametrize(("add", "why"), NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
+def test_what_the_fast_path_cannot_do_takes_the_way_of_fastapi(add, why):
+    (found,) = ways_of(add)
+    assert found.startswith(why)
+
+
+def test_the_setting_turns_the_fast_path_off():
+    assert ways_of(PLAIN[0], fast_path=False) == ["http.fast_path is false"]
+
+
+async def test_what_an_integration_puts_around_each_handler_stays_there():
+    answer = await Application(wrapped).answer(Asked("GET", "/", b"q0=a"))
+    assert (b"x-traced", b"1") in answer.messages[0]["headers"]
+
+
+async def test_plain_requests_do_not_come_by_fastapi(monkeypatch):
+    application = Application(PLAIN[0])
+    monkeypatch.setattr(fastapi.routing, "solve_dependencies", None)
+    json_type = ((b"content-type", b"application/json"),)
+    asked = Asked("POST", "/tea", b"size=2", json_type, (b'{"sku"', b': "a"}'))
+    answer = await application.answer(asked)
+    assert (answer.status, answer.route) == (200, "/{name}")
+    assert json.loads(answer.body) == {"sku": "tea", "many": 3, "prices": [], "parent": None}
+
+
+@given(st.text() | st.floats().map(json.dumps) | st.integers().map(str))
+@example("-0")
+@example("1" * 5000)
+@example('"\\ud800"')
+@example('{"a": 1, "a": 2}')
+def test_what_pydantic_reads_as_json_is_what_python_reads(text: str):
+    try:
+        read = from_json(text.encode())
+    except ValueError:
+        return  # FastAPI's way tells
+    assert repr(read) == repr(json.loads(text.encode()))
+
+
+async def test_a_large_body_that_is_wrong_is_not_read_twice():
+    both = Both.of(PLAIN[0])
+    document = json.dumps({"sku": "a", "prices": ["x"] * LARGE_BYTES}).encode()
+    json_type = ((b"content-type", b"application/json"),)
+    answer = await both.answer(Asked("POST", "/tea", b"", json_type, (document,)))
+    assert answer.status == 400
+    assert answer.body.count(b'"field"') == 1
+
+
+async def test_a_body_that_is_too_large_is_refused_with_and_without_the_fast_path():
+    both = Both.of(PLAIN[0], limits={"body_size": "4B"})
+    json_type = ((b"content-type", b"application/json"),)
+    answer = await both.answer(Asked("POST", "/tea", b"", json_type, (b"{}", b"     ", b"  ")))
+    assert answer.status == 413
+
+
+async def test_the_log_says_which_route_returned_what_it_does_not_declare(monkeypatch):
+    failures: list[BaseException] = []
+    monkeypatch.setattr("twinport.rest.edge.note_failure", lambda _, error: failures.append(error))
+    wrong = coroutine(str, "", Item)
+    both = Both.of(lambda api: api.get("/things")(wrong))
+    assert (await both.answer(Asked("GET", "/things"))).status == 500
+    assert all("GET /things" in str(each) for each in failures)
+    assert len({str(each).splitlines()[1] for each in failures}) == 1
+
+
+def test_config_show_says_which_way_each_route_goes(tmp_path):
+    command = [sys.executable, "-m", "sample", "config", "show", "--routes"]
+    done = subprocess.run(command, cwd=SAMPLE, capture_output=True, text=True, check=True)
+    ways = dict(line.rsplit("  ", 1) for line in done.stdout.splitlines())
+    ways = {route.strip(): way for route, way in ways.items()}
+    assert ways["GET /v1/orders/{order_id}"] == "fast path"
+    assert ways["GET /v1/orders:watch"] == "FastAPI: no coroutine function"

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from http.client import METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Scope
 
 from ..compatibility import named
@@ -23,7 +23,7 @@ from .edge import Middleware
 from .fast_path import FastPath, obstacle
 from .middleware import ExceptionHandling, answer_other_method, head_as_get
 from .pages import add_pages
-from .routing import Routes, all_routes, routers
+from .routing import Limited, Routes, all_routes, flat_routes, routers
 from .settings import HttpSettings
 
 OFF: TelemetryConfig = {
@@ -51,7 +51,16 @@ NO_EVENTS = (
     " or in the lifespan of a router"
 )
 NO_DEBUG = "debug would show tracebacks to callers: the log has them, under the trace id"
+LIMITS = "limits of a router"
 NO_BODY_SIZE = "max_body_size of the application is not looked at: set http.limits.body_size"
+
+
+class RouteWay(NamedTuple):
+    """A route, and what keeps it from the fast path; nothing if it takes that."""
+
+    methods: Sequence[str]
+    path: str
+    obstacle: str
 
 
 class Api(FastAPI):
@@ -124,8 +133,24 @@ class Api(FastAPI):
             app = middleware(app, *args, **options)
         return app
 
+    def ways(self) -> Iterator[RouteWay]:
+        """Yield which way each operation goes; mounted applications go their own."""
+        for route in flat_routes(self.operations):
+            if isinstance(route, Route):
+                yield RouteWay(sorted(route.methods or ()), route.path, self._obstacle(route))
+            elif isinstance(route, Limited):
+                within = iter_route_contexts([route.included])
+                yield from (
+                    RouteWay(sorted(each.methods or ()), each.path or "", LIMITS) for each in within
+                )
+
+    def _obstacle(self, route: BaseRoute) -> str:
+        if not self.has_fast_path:
+            return "http.fast_path is false"
+        return LIMITS if self.router.form_limits else obstacle(route)
+
     def _answer_of(self, route: BaseRoute) -> ASGIApp:
-        if self.has_fast_path and isinstance(route, APIRoute) and not obstacle(route):
+        if isinstance(route, APIRoute) and not self._obstacle(route):
             return FastPath(route)
         return route.handle
 

@@ -103,12 +103,16 @@ def _has_options(route: APIRoute) -> bool:
 
 def _is_wrapped(route: APIRoute) -> bool:
     """Tell whether something is around FastAPI's own functions: a limit, or an integration."""
-    made = {"request_response": route.app, "get_request_handler": route.get_route_handler()}
-    return any(
-        (getattr(each, "__module__", ""), getattr(each, "__qualname__", ""))
-        != (APIRoute.__module__, f"{factory}.<locals>.app")
-        for factory, each in made.items()
-    )
+    app: Any = route.app
+    if not _is_made_by("request_response", app):
+        return True
+    handlers = [cell.cell_contents for cell in app.__closure__]
+    return not all(_is_made_by("get_request_handler", each) for each in handlers)
+
+
+def _is_made_by(factory: str, function: object) -> bool:
+    name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    return name == (APIRoute.__module__, f"{factory}.<locals>.app")
 
 
 OBSTACLES: Mapping[str, Callable[[APIRoute], object]] = {

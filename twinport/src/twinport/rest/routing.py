@@ -244,8 +244,7 @@ class Routes:
     def _look_again(self) -> None:
         self._seen = _Changes.count, len(self._router.routes)
         # Where the application has limits for forms, FastAPI applies them on looking for a route.
-        routes = () if self._router.form_limits else self._router.routes
-        flat = [each for route in routes for each in _flat(route)]
+        flat = () if self._router.form_limits else flat_routes(self._router.routes)
         targets = [Target(each, self._answer_of(each)) for each in flat]
         self._table = RouteTable(targets, lambda target: shape_of(target.route))
         self._contexts = RouteTable(iter_route_contexts(self._router.routes), shape_of)
@@ -275,6 +274,12 @@ def all_routes(routes: Sequence[BaseRoute]) -> Iterator[BaseRoute]:
             yield from all_routes(route.routes)
 
 
+def flat_routes(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """Yield `routes`, and in place of an included router its own, with their whole path."""
+    for route in routes:
+        yield from _flat(route)
+
+
 def _flat(route: BaseRoute | _EffectiveRouteContext) -> Iterator[BaseRoute]:
     """Yield what a request looks at in place of `route`."""
     if isinstance(route, _EffectiveRouteContext):
@@ -284,7 +289,7 @@ def _flat(route: BaseRoute | _EffectiveRouteContext) -> Iterator[BaseRoute]:
     elif not isinstance(route, _IncludedRouter):
         yield route
     elif _has_limits(route):
-        yield _Limited(route)
+        yield Limited(route)
     else:
         for each in route.effective_candidates():
             yield from _flat(each)
@@ -331,18 +336,18 @@ class _Mounted(BaseRoute):
             scope["route"] = self._others if path is None else _Found(self.mount.path + path)
 
 
-class _Limited(BaseRoute):
+class Limited(BaseRoute):
     """An included router with limits of its own; FastAPI looks for the route in it."""
 
     def __init__(self, included: _IncludedRouter) -> None:
-        self._included = included
+        self.included = included
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return self._included.matches(scope)
+        return self.included.matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._included.handle(scope, receive, send)
+            await self.included.handle(scope, receive, send)
         finally:
             context = scope["fastapi"].get("effective_route_context")
             if context is not None:

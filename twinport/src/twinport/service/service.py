@@ -22,7 +22,7 @@ from ..lifecycle import Background, Server, Servers, Stop, bind, kept_from_child
 from ..logs import Logs
 from ..management.app import management_app
 from ..metrics.metrics import Metrics, Readings
-from ..rest.api import create_api
+from ..rest.api import RouteWay, create_api
 from ..rest.edge import RestEdge, bounded
 from ..rest.middleware import cors_and_gzip
 from ..rest.proxies import behind_proxies
@@ -126,6 +126,8 @@ class Service:
         `background_restarts_total`. With both it is called until it has returned once. Raises
         StartupError if a task of that name runs already.
         """
+        if self._stage == "show":
+            return
         self._background.spawn(name, work, once=once, restart=restart)
         self._resources.push_async_callback(self._background.end, name)
 
@@ -164,6 +166,14 @@ class Service:
             self._health.ready()
             self._stage = "serve"
             yield taken.ports
+
+    async def route_ways(self, build: Callable[["Service"], Awaitable[None]]) -> Sequence[RouteWay]:
+        """Return which way each route goes; what `build` opens is closed again, nothing spawned."""
+        self._stage = "show"
+        async with self._resources:
+            await build(self)
+            self.rest.add_pages()
+            return [*self.rest.ways()]
 
     def _management_server(self, bound: socket) -> Server:
         limits = HttpLimits()
