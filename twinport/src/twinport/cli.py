@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -37,16 +38,25 @@ class Command(NamedTuple):
     add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None
 
 
+# Methods and path of each route, and what keeps it from the fast path: nothing if it takes that.
+Ways = Sequence[tuple[Sequence[str], str, str]]
+Routes = Callable[[Any], Ways]
+
+
 def main(
     model: type[SettingsRoot],
     run: Callable[[Any], int],
     commands: Sequence[Command] = (),
     arguments: Sequence[str] | None = None,
+    routes: Routes = lambda settings: (),
 ) -> int:
-    """Run the command that is named; return 0, or 1 if it failed, or 2 for settings and usage."""
+    """Run the command that is named; return 0, or 1 if it failed, or 2 for settings and usage.
+
+    `routes` tells of the routes that a service with these settings has.
+    """
     package = model.__module__.partition(".")[0]
     serve = Command("run", "serve until SIGINT or SIGTERM", lambda call: _serve(run, call))
-    parser = _parser(package, [serve, *commands])
+    parser = _parser(package, [serve, *commands], _config_commands(routes))
     parsed, rest = parser.parse_known_args(arguments)
     if rest:  # its name only: what follows may be a secret
         names = [text.partition("=")[0] for text in rest if text.startswith("--")]
@@ -85,7 +95,9 @@ def _fail(status: int, *lines: str) -> int:
     return status
 
 
-def _parser(package: str, commands: Sequence[Command]) -> argparse.ArgumentParser:
+def _parser(
+    package: str, commands: Sequence[Command], config_commands: Sequence[Command]
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(Sources(package).program, allow_abbrev=False)
     parser.add_argument(
         "--version",
@@ -99,7 +111,7 @@ def _parser(package: str, commands: Sequence[Command]) -> argparse.ArgumentParse
         _add(subparsers, command, package)
     config = subparsers.add_parser("config", help="check and show the settings")
     config_subparsers = config.add_subparsers(metavar="COMMAND", required=True)
-    for command in CONFIG_COMMANDS:
+    for command in config_commands:
         _add(config_subparsers, command, package)
     return parser
 
@@ -141,10 +153,28 @@ def _check(invocation: Invocation) -> int:
     return 0
 
 
-def _show(invocation: Invocation) -> int:
-    write = as_json if invocation.arguments.json else as_text
-    _print(write(invocation.load()))
+def _show(routes: Routes, invocation: Invocation) -> int:
+    loaded, is_json = invocation.load(), invocation.arguments.json
+    if invocation.arguments.routes:
+        ways = routes(loaded.settings)
+        _print(_ways_as_json(ways) if is_json else _ways_as_text(ways))
+    else:
+        _print((as_json if is_json else as_text)(loaded))
     return 0
+
+
+def _ways_as_text(ways: Ways) -> str:
+    routes = [f"{','.join(methods)} {path}" for methods, path, _ in ways]
+    width = max(map(len, routes), default=0)
+    return "\n".join(
+        f"{route:{width}}  {'FastAPI: ' + obstacle if obstacle else 'fast path'}"
+        for route, (_, _, obstacle) in zip(routes, ways, strict=True)
+    )
+
+
+def _ways_as_json(ways: Ways) -> str:
+    names = ("methods", "path", "obstacle")
+    return json.dumps([dict(zip(names, way, strict=True)) for way in ways], indent=2)
 
 
 def _schema(invocation: Invocation) -> int:
@@ -157,16 +187,23 @@ def _reference(invocation: Invocation) -> int:
     return 0
 
 
-def _json_flag(parser: argparse.ArgumentParser) -> None:
+def _show_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.add_argument(
+        "--routes",
+        action="store_true",
+        help="instead, which way each route of REST goes; it opens what the service opens",
+    )
 
 
-CONFIG_COMMANDS = (
-    Command("check", "name every mistake in the settings", _check),
-    Command("show", "show each value and where it came from", _show, _json_flag),
-    Command("schema", "print the JSON Schema of a file of settings", _schema),
-    Command("reference", "print every setting there is, as commented TOML", _reference),
-)
+def _config_commands(routes: Routes) -> Sequence[Command]:
+    show = partial(_show, routes)
+    return (
+        Command("check", "name every mistake in the settings", _check),
+        Command("show", "show each value and where it came from", show, _show_flags),
+        Command("schema", "print the JSON Schema of a file of settings", _schema),
+        Command("reference", "print every setting there is, as commented TOML", _reference),
+    )
 
 
 def _print(text: str) -> None:

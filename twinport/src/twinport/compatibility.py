@@ -27,7 +27,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " .swagger_ui_oauth2_redirect_url .swagger_ui_parameters .title .user_middleware"
         " add_exception_handler add_route build_middleware_stack mount openapi routes setup",
         "fastapi.routing": "_EffectiveRouteContext _IncludedRouter",
-        "fastapi.routing:APIRouter": "._low_priority_routes ._routes_version .routes",
+        "fastapi.routing:APIRouter": "._low_priority_routes ._routes_version .default"
+        " .redirect_slashes .routes _mark_routes_changed",
         "fastapi.routing:get_request_handler": "fastapi_middleware_astack",
     },
     "granian": {
@@ -124,6 +125,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "starlette": {
         "starlette._exception_handler:wrap_app_handling_exceptions": "starlette.exception_handlers",
+        "starlette._utils": "get_route_path",
         "starlette.middleware.exceptions:ExceptionMiddleware": "._exception_handlers"
         " ._status_handlers .app",
         "starlette.middleware.gzip:GZipMiddleware": ".app .compresslevel .exclude_content_types"

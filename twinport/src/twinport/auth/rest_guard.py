@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from fastapi.routing import RouteContext, iter_route_contexts
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,6 +14,7 @@ from ..errors import StartupError
 from ..faults import problems
 from ..rest.api import Api
 from ..rest.middleware import routers
+from ..rest.routing import RouteTable, Shape, shape_of
 from ..rest.servers.connections import CLIENT_CERTIFICATE
 from .permissions import PUBLIC, Credentials, Guard, Needs, PermissionTable, needs
 from .settings import AuthSettings
@@ -48,7 +50,7 @@ class RestGuard:
     def __init__(self, guard: Guard, permissions: PermissionTable, settings: AuthSettings) -> None:
         self._guard, self._permissions = guard, permissions
         self._description_needs = PUBLIC if settings.descriptions == "public" else needs()
-        self._routes: Sequence[GuardedRoute] = ()
+        self._table = RouteTable[GuardedRoute]((), _shape)
 
     def protect(self, api: Api) -> Sequence[GuardedRoute]:
         """Take every route of `api`, in the order in which the framework looks for one.
@@ -57,7 +59,7 @@ class RestGuard:
         """
         if any(router._low_priority_routes for router in routers(api.router)):
             raise StartupError(f"rest: {NO_FRONTEND}")
-        self._routes = [
+        routes = [
             *(
                 GuardedRoute(route, self._permissions.of(route.name or ""))
                 for route in iter_route_contexts(api.operations)
@@ -67,7 +69,8 @@ class RestGuard:
                 for route in iter_route_contexts(api.pages)
             ),
         ]
-        return self._routes
+        self._table = RouteTable(routes, _shape)
+        return routes
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
         """Return `app`, the routes, with the guard in front."""
@@ -97,13 +100,17 @@ class RestGuard:
     def _found(self, scope: Scope) -> tuple[Match, GuardedRoute | None]:
         """Return what the framework will find; only a known caller hears that it is nothing."""
         partial: GuardedRoute | None = None
-        for each in self._routes:
+        for each in self._table.candidates(get_route_path(scope)):
             match, _ = each.route.matches(scope)
             if match is Match.FULL:
                 return match, each
             if match is Match.PARTIAL:
                 partial = partial or each
         return Match.PARTIAL, partial
+
+
+def _shape(guarded: GuardedRoute) -> Shape:
+    return shape_of(guarded.route)
 
 
 def _credentials(scope: Scope) -> Credentials:

@@ -1,20 +1,21 @@
 """The FastAPI application that features add their routes to, and its OpenAPI document."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from http.client import METHOD_NOT_ALLOWED, UNSUPPORTED_MEDIA_TYPE
 from json import JSONDecodeError, JSONDecoder
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from pydantic import ValidationError
 from starlette import requests
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Scope
 
 from ..compatibility import named
 from ..errors import StartupError
@@ -22,15 +23,11 @@ from ..faults import Problem, install, problems
 from ..settings import Identity
 from ..validation import Step, first_mistakes, validator
 from .edge import Middleware
-from .middleware import (
-    ExceptionHandling,
-    Routes,
-    all_routes,
-    answer_other_method,
-    head_as_get,
-    routers,
-)
+from .fast_path import FastPath, obstacle
+from .middleware import ExceptionHandling, answer_other_method, head_as_get
 from .pages import add_pages
+from .routing import Limited, Routes, all_routes, flat_routes, routers
+from .settings import HttpSettings
 
 OFF: TelemetryConfig = {
     "tracing": False,
@@ -57,20 +54,32 @@ NO_EVENTS = (
     " or in the lifespan of a router"
 )
 NO_DEBUG = "debug would show tracebacks to callers: the log has them, under the trace id"
+LIMITS = "limits of a router"
 NO_BODY_SIZE = "max_body_size of the application is not looked at: set http.limits.body_size"
+
+
+class RouteWay(NamedTuple):
+    """A route, and what keeps it from the fast path; nothing if it takes that."""
+
+    methods: Sequence[str]
+    path: str
+    obstacle: str
 
 
 class Api(FastAPI):
     """An application that answers every error as a problem and documents it so.
 
-    `guard` is the middleware next to the routes, within all others. `add_security` completes the
-    document if callers have to say who they are.
+    `guard` is the middleware next to the routes, within all others. Plain routes take the fast path
+    if `has_fast_path` says so. `add_security` completes the document if callers have to say who
+    they are.
     """
 
     guard: Middleware | None = None
+    has_fast_path = True
     add_security: Callable[[dict[str, Any]], None] | None = None
     shared: Mapping[str, Any] = {}
     _documented: dict[str, Any] | None = None
+    methods_of: Callable[[Scope], Iterator[str]]
     operations: Sequence[BaseRoute] = ()
     pages: Sequence[BaseRoute] = ()
 
@@ -119,12 +128,34 @@ class Api(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the layers around the routes, but for those whose work the edge does."""
-        routes: ASGIApp = Routes(self.router)
-        guarded = routes if self.guard is None else self.guard(routes)
+        routes = Routes(self.router, self._answer_of)
+        self.methods_of = routes.methods_of
+        guarded: ASGIApp = routes if self.guard is None else self.guard(routes)
         app: ASGIApp = ExceptionHandling(guarded, self.exception_handlers)
         for middleware, args, options in reversed(self.user_middleware):
             app = middleware(app, *args, **options)
         return app
+
+    def ways(self) -> Iterator[RouteWay]:
+        """Yield which way each operation goes; mounted applications go their own."""
+        for route in flat_routes(self.operations):
+            if isinstance(route, Route):
+                yield RouteWay(sorted(route.methods or ()), route.path, self._obstacle(route))
+            elif isinstance(route, Limited):
+                within = iter_route_contexts([route.included])
+                yield from (
+                    RouteWay(sorted(each.methods or ()), each.path or "", LIMITS) for each in within
+                )
+
+    def _obstacle(self, route: BaseRoute) -> str:
+        if not self.has_fast_path:
+            return "http.fast_path is false"
+        return LIMITS if self.router.form_limits else obstacle(route)
+
+    def _answer_of(self, route: BaseRoute) -> ASGIApp:
+        if isinstance(route, APIRoute) and not self._obstacle(route):
+            return FastPath(route)
+        return route.handle
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
@@ -136,11 +167,11 @@ class Api(FastAPI):
         return document
 
 
-def create_api(identity: Identity, guard: Middleware | None) -> Api:
+def create_api(identity: Identity, settings: HttpSettings, guard: Middleware | None) -> Api:
     """Return an application without routes; FastAPI's own telemetry is off, the edge has it."""
     options: Any = {"telemetry": OFF, "redirect_slashes": False}  # to a host of the caller's choice
     api = Api(title=identity.name, version=identity.version, **options)
-    api.guard = guard
+    api.guard, api.root_path, api.has_fast_path = guard, settings.root_path, settings.fast_path
     named("fastapi._compat:ModelField").validate = _validated
     vars(requests)["json"] = SimpleNamespace(loads=_decoded)
     install(api)

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Send
 from ..calls import EARLY_S, REQUEST_ID, TRACE_ID, Call, Edge, expired, expiry, time_for
 from ..errors import (
     CLIENT_CLOSED_REQUEST,
+    FIRST_ERROR,
     DeadlineExceededError,
     OverloadedError,
     ServiceError,
@@ -100,7 +101,7 @@ class Exchange(BoundedBody):
         """Stop watching the caller, and note how the call has ended."""
         self._over, call = True, self.call
         call.route = getattr(self._scope.get("route"), "path", None)
-        if call.code == "OK":  # nobody has named an error: the status tells
+        if call.code == "OK" and not 0 < call.status < FIRST_ERROR:  # nobody has named one
             call.code = code_of(call.status or CLIENT_CLOSED_REQUEST)
         self._edge.alarm.unset(self)
         if self._ahead is not None:

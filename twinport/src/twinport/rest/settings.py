@@ -121,6 +121,10 @@ class HttpSettings(Section):
     """Networks of the proxies whose `X-Forwarded-For`, `-Proto` and `Forwarded` tell who called;
     from any other address these headers change nothing."""
 
+    fast_path: bool = True
+    """Whether plain routes are read and written by pydantic directly, at half of the cost; answers
+    are the same. `config show --routes` says which ones are plain, and of the others why not."""
+
     limits: HttpLimits = HttpLimits()
     """What one client may ask."""
 

@@ -30,6 +30,7 @@ from ..lifecycle import (
 )
 from ..logs import Logs, logging_to
 from ..profiling import blocking_stack, log_stacks_apart, watching
+from ..rest.api import RouteWay
 from ..settings import changed
 from ..startup import end_by_signals
 from ..traces import Tracing, tracing
@@ -93,7 +94,12 @@ def main(
     serves, before it takes a call: what it raises ends the start. `commands` are further ones of
     the service's own.
     """
-    return cli.main(model, lambda settings: run(settings, build), [call_command(), *commands])
+    return cli.main(
+        model,
+        lambda settings: run(settings, build),
+        [call_command(), *commands],
+        routes=lambda settings: route_ways(settings, build),
+    )
 
 
 def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
@@ -115,6 +121,17 @@ def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
     if failure:
         raise DiedError(failure)
     return 0
+
+
+def route_ways(settings: OwnSettings, build: Build[OwnSettings]) -> Sequence[RouteWay]:
+    """Return which way each route goes that `build` adds; raises StartupError."""
+    check_names()
+    identity = settings.service
+    with tracing(settings.traces, identity, settings.logs.redact) as spans:
+        logs = Logs(settings.logs, identity)
+        service = Service(settings, spans, (), Stop(), logs)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(service.route_ways(lambda service: build(service, settings)))
 
 
 def _package_of(settings: Settings) -> str:

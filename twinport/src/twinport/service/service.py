@@ -23,7 +23,7 @@ from ..logs import Logs
 from ..management.app import management_app
 from ..management.server import ManagementServer
 from ..metrics.metrics import Metrics, Readings
-from ..rest.api import create_api
+from ..rest.api import RouteWay, create_api
 from ..rest.edge import RestEdge, bounded
 from ..rest.middleware import cors_and_gzip
 from ..rest.proxies import behind_proxies
@@ -79,8 +79,7 @@ class Service:
         self._edge = _edge(settings, tracing, observers, self._gate)
         self._auth = Auth(settings.auth)
         parts = RpcParts(self._edge, tracing.opened, settings.service.name, self._auth.rpc)
-        self.rest = create_api(settings.service, self._auth.rest)
-        self.rest.root_path = settings.http.root_path
+        self.rest = create_api(settings.service, settings.http, self._auth.rest)
         self.rpc = RpcServer(settings.grpc, parts, self._health)
         self._resources = AsyncExitStack()
         client_metered = [self._metrics.observe_client] if is_metered else []
@@ -127,6 +126,8 @@ class Service:
         `background_restarts_total`. With both it is called until it has returned once. Raises
         StartupError if a task of that name runs already.
         """
+        if self._stage == "show":
+            return
         self._background.spawn(name, work, once=once, restart=restart)
         self._resources.push_async_callback(self._background.end, name)
 
@@ -165,6 +166,14 @@ class Service:
             self._health.ready()
             self._stage = "serve"
             yield taken.ports
+
+    async def route_ways(self, build: Callable[["Service"], Awaitable[None]]) -> Sequence[RouteWay]:
+        """Return which way each route goes; what `build` opens is closed again, nothing spawned."""
+        self._stage = "show"
+        async with self._resources:
+            await build(self)
+            self.rest.add_pages()
+            return [*self.rest.ways()]
 
     def _management_server(self, bound: socket) -> Server:
         limits = HttpLimits()
