@@ -22,6 +22,7 @@ from ..compatibility import check_names
 from ..errors import DiedError, FatalError, SettingsError, StartupError
 from ..lifecycle import LastResort, LifecycleSettings, Signals, Stop, call_in, hearing
 from ..logs import Logs, logging_to
+from ..management.health_command import health_command
 from ..profiling import blocking_stack, log_stacks_apart, watching
 from ..settings import changed
 from ..startup import end_by_signals
@@ -96,7 +97,8 @@ def main(
     serves, before it takes a call: what it raises ends the start. `commands` are further ones of
     the service's own.
     """
-    return cli.main(model, lambda settings: run(settings, build), [call_command(), *commands])
+    own = [call_command(), health_command(), *commands]
+    return cli.main(model, lambda settings: run(settings, build), own)
 
 
 def run(settings: OwnSettings, build: Build[OwnSettings]) -> int:
