@@ -11,6 +11,7 @@ LOCKS = [
     TEMPLATE / "requirements.lock",
     TEMPLATE / "twinport/requirements.lock",
     TEMPLATE / "tests/peers/requirements.lock",
+    TEMPLATE / "tests/deploy/requirements.lock",
     TEMPLATE / "bench/requirements.lock",
     SERVICE / "requirements.lock",
     SERVICE / "requirements-dev.lock",
