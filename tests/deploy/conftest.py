@@ -1,6 +1,5 @@
 """A bake, and the tools that look at what it deploys."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ from cookiecutter.main import cookiecutter
 from tests.baking import TEMPLATE, Run, command
 
 CHECKS = TEMPLATE / ".build/checks/bin"
-
-Deployable = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")

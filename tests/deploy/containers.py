@@ -74,11 +74,10 @@ def build(service: Path, base: str, name: str, **arguments: str) -> None:
     buildah("bud", *BUILD, "--pull-never", *given, *context)
 
 
-def config_of(image: str) -> dict[str, Any]:
+def described(image: str) -> dict[str, Any]:
     """Return what an image says of itself."""
-    (described,) = json.loads(podman("image", "inspect", image))
-    config: dict[str, Any] = described["Config"]
-    return config
+    (description,) = json.loads(podman("image", "inspect", image))
+    return dict(description)
 
 
 def layers_of(image: str, base: str) -> list[int]:

@@ -90,12 +90,13 @@ def create(container: Container) -> str:
 
 
 def test_the_image_tells_how_it_is_run_and_where_it_came_from(image: Image):
-    config = containers.config_of(image.name)
+    described = containers.described(image.name)
+    config = described["Config"]
     assert (config["Entrypoint"], config["Cmd"]) == (["order-book"], ["run"]), "no shell"
     assert config["User"] == "10001:10001"
     assert config["StopSignal"] == "SIGTERM"
     assert set(config["ExposedPorts"]) == {"8000/tcp", "50051/tcp", "9000/tcp"}
-    assert config["Healthcheck"]["Test"] == ["CMD", "order-book", "health"]
+    assert described["Healthcheck"]["Test"] == ["CMD", "order-book", "health"]
     prefix = "org.opencontainers.image"
     labels = {key.removeprefix(f"{prefix}."): value for key, value in config["Labels"].items()}
     assert labels.items() >= {
@@ -131,10 +132,9 @@ def test_it_answers_on_both_transports_and_drains_at_sigterm_as_process_1(contai
 def test_it_writes_nowhere_and_stays_within_its_memory(container: Container):
     for _ in range(20):
         create(container)
-    changed = containers.podman("diff", container.name).splitlines()
-    mounted = {"C /etc", "C /run", "A /run/.containerenv", "C /dev", "C /proc", "C /sys"}
-    assert set(changed) <= mounted, changed
     (state,) = json.loads(containers.podman("inspect", container.name))
+    written = Path(state["GraphDriver"]["Data"]["UpperDir"]).rglob("*")
+    assert [path for path in written if path.is_file() and path.stat().st_size] == []
     assert state["HostConfig"]["Memory"] == 256 * 1024 * 1024
     assert state["HostConfig"]["ReadonlyRootfs"]
     assert not state["State"]["OOMKilled"]
