@@ -15,6 +15,7 @@ LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.py[co]", "*.egg-info", ".*"
 ONLY_WITH = {
     ".github": ("ci", "github"),
     ".gitlab-ci.yml": ("ci", "gitlab"),
+    "deploy/kubernetes/migrate": ("store", "sql"),
 }
 NOT_FOR_CRUFT = {"_repo_dir", "_output_dir", "_checkout"}  # of this machine, or said elsewhere
 
