@@ -22,6 +22,7 @@ GHZ          := github.com/bojand/ghz/cmd/ghz@v0.120.0
 H2SPEC       := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 GO           := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 GO_GRPC      := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+ACTIONLINT   := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # PYTHON is the interpreter to build on; unless given, the first of these that has what it takes.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
@@ -44,7 +45,7 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends zipkin screenshot test-newest test-next test-pythons bench bench-peers bench-docs proof cost cost-accept fan-out bench-baked bench-tools bench-load bench-others lint format call-path docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends test-image zipkin screenshot test-newest test-next test-pythons bench bench-peers bench-docs proof cost cost-accept fan-out bench-baked bench-tools bench-load bench-others lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -62,9 +63,9 @@ test-library: $(LIBRARY)/.generated ## its tests alone
 	cd twinport && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 # What is made for several tests is mostly made for those of one file, so one worker runs them.
-test-bakes: $(LIBRARY)/.generated ## bake; lint, type-check and test what was baked
+test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-check and test what was baked
 	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		-m "not backends and not newest and not next and not peers and not pythons"
+		-m "not backends and not image and not newest and not next and not peers and not pythons"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
@@ -73,6 +74,10 @@ test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are n
 test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backends in trouble
 	@tools/need.sh prometheus=prometheus
 	$(PYTEST) -m backends -v
+
+test-image: .venv/.installed .build/bin/actionlint ## a service's image, built and run; what needs Go or systemd to be checked
+	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap systemd-analyze=systemd
+	$(PYTEST) -m image -v
 
 zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin
 	exec java -jar $(ZIPJAR)
@@ -180,7 +185,9 @@ $(LIBRARY)/.generated: $(LIBRARY)/.locked twinport/pyproject.toml $(SAMPLE)/pypr
 .build/bin/protoc-gen-go: MODULE = $(GO)
 .build/bin/protoc-gen-go-grpc: MODULE = $(GO_GRPC)
 
-$(PEERS): | .build/peers/.installed
+.build/bin/actionlint: MODULE = $(ACTIONLINT)
+
+$(PEERS) .build/bin/actionlint: | .build/peers/.installed
 	@echo "building $(MODULE)"
 	@GOBIN="$(CURDIR)/.build/bin" .build/peers/bin/go install $(MODULE)
 
@@ -188,6 +195,12 @@ $(PEERS): | .build/peers/.installed
 	@echo "installing Go and schemathesis"
 	@rm -rf .build/peers; $(BIN)/python -m venv .build/peers
 	@.build/peers/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+.build/checks/.installed: tests/deploy/requirements.lock .venv/.installed
+	@echo "installing what checks a service's files"
+	@rm -rf .build/checks; $(BIN)/uv venv --quiet --python $(BIN)/python .build/checks
+	@$(BIN)/uv pip install --quiet --python .build/checks/bin/python --require-hashes -r $<
 	@touch $@
 
 $(ZIPJAR):
@@ -238,6 +251,7 @@ define compile
 $(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
 $(COMPILE) $(2) --all-extras --group twinport/pyproject.toml:dev twinport/pyproject.toml -o twinport/requirements.lock
 $(COMPILE) $(2) tests/peers/requirements.in -o tests/peers/requirements.lock
+$(COMPILE) $(2) tests/deploy/requirements.in -o tests/deploy/requirements.lock
 $(call bake)
 PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
 cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'

@@ -1,4 +1,4 @@
-"""Put the library into vendor/, note where the service came from, and say what to type next."""
+"""Leave out what was not chosen, add the library, and say what to type next."""
 
 import json
 import os
@@ -11,6 +11,12 @@ answers = json.loads(r"""{{ cookiecutter | jsonify }}""")
 template = Path(r"""{{ cookiecutter.service_name | template_folder }}""")
 PARTS = {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "docs", "src"}
 LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.py[co]", "*.egg-info", ".*", "*~")
+# Paths that stay only with one of these answers to a question.
+ONLY_WITH = {
+    ".github": ("ci", "github"),
+    ".gitlab-ci.yml": ("ci", "gitlab"),
+    "deploy/kubernetes/migrate": ("store", "sql"),
+}
 NOT_FOR_CRUFT = {"_repo_dir", "_output_dir", "_checkout"}  # of this machine, or said elsewhere
 
 
@@ -18,6 +24,14 @@ def unwanted(folder: str, names: list[str]) -> set[str]:
     """Return what `vendor/twinport` does without: tests, locks, what an installation left there."""
     others = set(names) - PARTS if Path(folder) == template / "twinport" else set()
     return others | LEFTOVERS(folder, names)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def git(*arguments: str) -> str:
@@ -48,6 +62,9 @@ def origin() -> str:
 
 
 project = Path.cwd()
+for path, (question, *choices) in ONLY_WITH.items():
+    if answers.get(question) not in choices:
+        remove(project / path)
 shutil.rmtree(project / "vendor/twinport", ignore_errors=True)
 shutil.copytree(template / "twinport", project / "vendor/twinport", ignore=unwanted)
 if "_repo_dir" in answers:  # cruft, which notes it by itself, sets none

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.baking import NAMES, SERVICE
 
@@ -52,15 +51,3 @@ def test_the_tests_hold_jinja_in_import_lines_only():
     )
     rendered = [line for line in lines if "cookiecutter" in line]
     assert [line for line in rendered if not line.startswith(("from {{", "import {{"))] == []
-
-
-def test_a_service_is_checked_once_for_a_pull_request_with_a_cache(bake):
-    text = (bake() / ".github/workflows/test.yml").read_text(encoding="utf-8")
-    workflow = yaml.safe_load(text)
-    assert workflow[True] == {"pull_request": None, "push": {"branches": ["main"]}}  # `on`, in YAML
-    (job,) = workflow["jobs"].values()
-    assert "strategy" not in job
-    checkout, python, check = job["steps"]
-    assert checkout["with"] == {"fetch-depth": 0}, "or `make breaking` sees no tag"
-    assert python["with"]["cache-dependency-path"] == "requirements-dev.lock"
-    assert check["run"].split("#")[0].split()[-4:] == ["lint", "types", "test", "breaking"]

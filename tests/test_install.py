@@ -19,7 +19,14 @@ INSTALLING = re.compile(
     r"(?:\bpip3?\b[^`|;&]*\binstall\b|\$\((?:INSTALL|PIP)\)|\buv (?:add|tool)\b|\buvx\b|\bpipx\b)"
     r"([^`;&#}]*)"
 )
-OTHERS = {"uv", "run", "cookiecutter", "gh:OWNER/REPOSITORY"}  # need no library of ours
+OTHERS = {
+    "uv",
+    "run",
+    "cookiecutter",
+    "gh:OWNER/REPOSITORY",
+    "cruft==2.16.0",
+    "check",
+}  # need no library of ours
 KINDS = {"", ".md", ".yml", ".sh"}
 SKIPPED = re.compile(r"(^|/)(\.git/|\.venv|\.build|dist/|tests/|LICENSE)|_cache|\.hypothesis")
 

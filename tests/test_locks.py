@@ -12,6 +12,7 @@ LOCKS = [
     TEMPLATE / "requirements.lock",
     TEMPLATE / "twinport/requirements.lock",
     TEMPLATE / "tests/peers/requirements.lock",
+    TEMPLATE / "tests/deploy/requirements.lock",
     TEMPLATE / "bench/requirements.lock",
     TEMPLATE / "bench/peers/python/requirements.lock",
     SERVICE / "requirements.lock",

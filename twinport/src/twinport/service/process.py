@@ -29,6 +29,7 @@ from ..lifecycle import (
     open_files_watched,
 )
 from ..logs import Logs, logging_to
+from ..management.health_command import health_command
 from ..profiling import blocking_stack, log_stacks_apart, watching
 from ..rest.api import RouteWay
 from ..settings import changed
@@ -97,7 +98,7 @@ def main(
     return cli.main(
         model,
         lambda settings: run(settings, build),
-        [call_command(), *commands],
+        [call_command(), health_command(), *commands],
         routes=lambda settings: route_ways(settings, build),
     )
 
