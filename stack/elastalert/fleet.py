@@ -50,8 +50,11 @@ class Example(BaseEnhancement):
         return self._newest(filters, self.rule.get("example_sort", "@timestamp"))
 
     def _newest(self, filters, sort="@timestamp"):
-        """Return the line that is last in an order, or an empty one."""
-        query = {"query": {"bool": {"filter": filters}}, "sort": [{sort: "desc"}], "size": 1}
+        """Return the line that is last in an order, or an empty one.
+
+        ElastAlert's client wants no list below `filter`.
+        """
+        query = {"query": {"bool": {"must": filters}}, "sort": [{sort: "desc"}], "size": 1}
         client = elasticsearch_client(self.rule)
         found = client.search(index=self.rule["index"], body=query, ignore_unavailable=True)
         hits = found["hits"]["hits"]
@@ -67,4 +70,4 @@ def _value(match):
         number = match.get(field)
         if number is not None:
             return f"{number / divisor:.1f} {unit}"
-    return ""
+    return _text(match, "error.type")

@@ -110,6 +110,7 @@ def test_what_is_older_than_two_weeks_is_deleted_and_nothing_else(node: Node, jo
     assert said.startswith("deleted 8 indices")
     node.send("POST", "/elastalert_status/_refresh")
     assert count(node, {"match_all": {}}, "elastalert_status") == 1
+    node.send("DELETE", "/elastalert_status")  # which ElastAlert makes as it needs it
 
 
 def indices(node: Node) -> set[str]:

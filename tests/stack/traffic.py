@@ -1,14 +1,12 @@
 """Two services, one of which fails and is slow where it is told to, and calls to them."""
 
 import json
-import time
 from collections.abc import Iterable
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from demo.services import call, installed, started
-from twinport.testing import Running
 
 FOLDER = Path(__file__).parents[2] / ".build/stack/services"  # kept, for its installations
 CREATES = "        order, _ = await self._created(new)\n        return order\n"
@@ -50,18 +48,22 @@ def troubled_pair() -> tuple[Path, Path]:
     return order_book, checkout
 
 
-def order(port: int, skus: Iterable[str], path: str = "/v1/orders") -> list[tuple[int, str]]:
+def order(
+    port: int, skus: Iterable[str], path: str = "/v1/orders", **headers: str
+) -> list[tuple[int, str]]:
     """Order one piece of each article, and return the statuses and the ids of the traces."""
     connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
     try:
-        return [_order(connection, sku, path) for sku in skus]
+        return [_order(connection, sku, path, headers) for sku in skus]
     finally:
         connection.close()
 
 
-def _order(connection: HTTPConnection, sku: str, path: str) -> tuple[int, str]:
+def _order(
+    connection: HTTPConnection, sku: str, path: str, headers: dict[str, str]
+) -> tuple[int, str]:
     body = json.dumps({"sku": sku, "quantity": 1})
-    connection.request("POST", path, body, {"content-type": "application/json"})
+    connection.request("POST", path, body, {"content-type": "application/json", **headers})
     answer = connection.getresponse()
     answer.read()
     return answer.status, answer.headers["x-trace-id"]
@@ -81,12 +83,3 @@ def logged(order_book: Path) -> list[Line]:
 def calls_in(lines: Iterable[Line]) -> list[Line]:
     """Return the access lines of calls."""
     return [line for line in lines if line["log.logger"] == "access"]
-
-
-def wait_for_lines(service: Running, count: int, seconds: float = 60) -> None:
-    """Wait for so many access lines; raises TimeoutError."""
-    until = time.monotonic() + seconds
-    while len(calls_in(list(service.lines))) < count:
-        if time.monotonic() > until:
-            raise TimeoutError(f"no {count} calls were logged")
-        time.sleep(0.1)
