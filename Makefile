@@ -37,6 +37,9 @@ WORKERS ?= 4
 # Where this is set, each process compiles what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
+# Of test-stack; proof runs what takes longer, too.
+STACK_TESTS := stack
+
 # How often proof does what could fail now and then.
 TURNS := 10
 
@@ -45,7 +48,17 @@ ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends test-image zipkin screenshot test-newest test-next test-pythons bench bench-peers bench-docs proof cost cost-accept fan-out bench-baked bench-tools bench-load bench-others lint format call-path docs dist lock upgrade names clean moved
+# What test-stack runs; it fetches all of it and ships nothing of it. Elasticsearch needs Java 21 or newer, ElastAlert2
+# Python 3.12 or newer: where there is none, what needs it is left out, and a line says so.
+ELASTIC   := 9.5.3
+ELASTICZIP := .build/stack/elasticsearch-$(ELASTIC).zip
+ELASTICSUM := bec49f3b8d00e75c8d1cec85c35298635ec9fbd3ae80ef5aeb6bc05abdb3db2d
+ESQL      := .build/stack/esql/x-pack-esql-$(ELASTIC).jar
+ANTLR     := 4.13.1
+STACK     := $(ZIPJAR) $(ELASTICZIP) $(ESQL) .build/stack/.alerts .build/stack/beats
+
+# All targets but files, whose names have a dot, a slash or a variable.
+.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -65,7 +78,7 @@ test-library: $(LIBRARY)/.generated ## its tests alone
 # What is made for several tests is mostly made for those of one file, so one worker runs them.
 test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-check and test what was baked
 	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		-m "not backends and not image and not newest and not next and not peers and not pythons"
+		-m "not backends and not image and not newest and not next and not peers and not pythons and not stack"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
@@ -78,6 +91,12 @@ test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backe
 test-image: .venv/.installed .build/bin/actionlint ## a service's image, built and run; what needs Go or systemd to be checked
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap systemd-analyze=systemd
 	$(PYTEST) -m image -v
+
+test-stack: .venv/.installed ## stack/ on a real Elasticsearch, Zipkin, ElastAlert and Prometheus (downloads 300 MB, once)
+	@tools/need.sh prometheus=prometheus java=default-jre-headless mvn=maven unzip=unzip
+	@java=$$(tools/newer-java.sh) || exit 0; \
+	$(MAKE) $(STACK) || { echo "left out: the stack, as what it needs cannot be fetched"; exit 0; }; \
+	STACK_JAVA="$$java" $(PYTEST) -m "$(STACK_TESTS)" -v
 
 zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin
 	exec java -jar $(ZIPJAR)
@@ -208,6 +227,29 @@ $(ZIPJAR):
 	@rm -f .build/zipkin-server-*.jar
 	mvn -q -B -C $(COPYJAR) -Dartifact=io.zipkin:zipkin-server:$(ZIPKIN):jar:slim \
 	-DoutputDirectory=.build
+
+# The archive has no checksum in the repository, so the one that was tried is named here.
+$(ELASTICZIP):
+	@mkdir -p $(@D)
+	mvn -q -B -c $(COPYJAR) -Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:$(ELASTIC):zip \
+	-DoutputDirectory="$(CURDIR)/$(@D)"
+	@echo "$(ELASTICSUM)  $@" | sha256sum --check --quiet || { rm $@; exit 1; }
+
+$(ESQL):
+	@mkdir -p $(@D)
+	mvn -q -B -C $(COPYJAR) -Dartifact=org.antlr:antlr4-runtime:$(ANTLR) -DoutputDirectory="$(CURDIR)/$(@D)"
+	mvn -q -B -C $(COPYJAR) -Dartifact=org.elasticsearch.plugin:x-pack-esql:$(ELASTIC) -DoutputDirectory="$(CURDIR)/$(@D)"
+
+.build/stack/.alerts: tests/stack/requirements.lock .venv/.installed
+	@echo "installing ElastAlert2"
+	@rm -rf .build/stack/.venv
+	@mkdir -p $(@D)
+	@$(BIN)/uv venv --quiet --no-python-downloads --python "$$(tools/newer-python.sh)" .build/stack/.venv
+	@$(BIN)/uv pip install --quiet --python .build/stack/.venv/bin/python --require-hashes -r $<
+	@touch $@
+
+.build/stack/beats: $(wildcard tests/stack/beats/*) | .build/peers/.installed
+	cd tests/stack/beats && "$(CURDIR)/.build/peers/bin/go" build -o "$(CURDIR)/$@" .
 
 # What is measured is baked anew each time; its installation is kept.
 

@@ -1,4 +1,4 @@
-"""A real Zipkin server, its storage in memory: started from its jar on a free port, and asked."""
+"""A real Zipkin server: started from its jar on a free port, and asked."""
 
 import json
 import time
@@ -63,11 +63,14 @@ class Zipkin:
 
 
 @contextmanager
-def zipkin() -> Iterator[Zipkin]:
-    """Keep a server running; raises TimeoutError."""
+def zipkin(**storage: str) -> Iterator[Zipkin]:
+    """Keep a server running; `storage` are variables, as where else than in memory spans are kept.
+
+    Raises TimeoutError.
+    """
     server = Zipkin(port := free_port())
     (jar,) = BUILD.glob("zipkin-server-*-slim.jar")  # by `make .build/zipkin...`
     command = ("java", "-Xmx256m", "-jar", str(jar))
-    variables = {"QUERY_PORT": str(port), "STORAGE_TYPE": "mem"}
+    variables = {"QUERY_PORT": str(port), "STORAGE_TYPE": "mem"} | storage
     with started(command, server.is_up, START_S, **variables):
         yield server

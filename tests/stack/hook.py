@@ -1,0 +1,41 @@
+"""A web hook that remembers what it was told."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Hook:
+    """What was sent, in order."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.told: list[dict[str, Any]] = []
+
+
+@contextmanager
+def hook() -> Iterator[Hook]:
+    """Keep a hook listening."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            listening.told.append(json.loads(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening = Hook(f"http://127.0.0.1:{server.server_port}/")
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield listening
+    finally:
+        server.shutdown()
+        server.server_close()

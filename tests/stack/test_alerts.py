@@ -1,0 +1,168 @@
+"""Each rule of ElastAlert fires once, is silent for its pause, and fires again afterwards."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tools.backend import wait_until
+
+from .elastalert import ElastAlert, elastalert, rules
+from .hook import Hook, hook
+from .lines import at, index
+from .node import Node
+from .traffic import Line, calls_in
+
+pytestmark = pytest.mark.stack
+
+PAUSE_S, SILENT_S, EVERY_S = 60, 30, 5
+PATIENCE_S = 400  # several rounds of all rules, on a machine that does other things, too
+CHOSEN = {
+    "ALERT_TO": "post2",
+    "ALERT_EVERY_S": "2",
+    "ALERT_PAUSE": str(PAUSE_S / 60),
+    "ALERT_SLOW_MS": "1000",
+    "ALERT_SILENT_MINUTES": str(SILENT_S / 60),
+    "ZIPKIN_URL": "http://zipkin.test",
+    "KEEP_DAYS": "14",
+}
+WELL, ILL = "well", "ill"
+SLOW_NS = 10**9
+NEW, SILENT = "a new kind of error", "nothing is heard of it any more"
+
+Told = tuple[str, ...]  # rule, service, operation, and the kind of an error
+
+
+@pytest.fixture(scope="module")
+def told(node: Node) -> Iterator[Hook]:
+    with hook() as told:
+        yield told
+
+
+@pytest.fixture(scope="module")
+def running(node: Node, told: Hook, passwords: dict[str, str]) -> Iterator[ElastAlert]:
+    """ElastAlert, on an index that has nothing of other tests."""
+    for name in node.send("GET", "/service-logs-*?filter_path=*.aliases") or ():
+        node.send("DELETE", f"/{name}")
+    host, port = node.url.removeprefix("http://").split(":")
+    user = {"ES_USERNAME": "elastalert", "ES_PASSWORD": passwords["ELASTALERT_PASSWORD"]}
+    chosen = CHOSEN | user | {"ES_HOST": host, "ES_PORT": port, "ALERT_WEBHOOK": told.url}
+    with elastalert(chosen) as running:
+        yield running
+
+
+def of(service: str, lines: list[Line], **more: Any) -> list[Line]:
+    """Return lines as if another service had written them just now."""
+    return [line | {"service.name": service} | more for line in at(datetime.now(UTC), lines)]
+
+
+def well(lines: list[Line]) -> list[Line]:
+    calls = (line for line in calls_in(lines) if line["event.outcome"] == "success")
+    return [line for line in calls if line["event.duration"] < SLOW_NS]
+
+
+def ill(lines: list[Line]) -> list[Line]:
+    slow = [line for line in calls_in(lines) if line["event.duration"] >= SLOW_NS]
+    return lines + slow * 5
+
+
+@contextmanager
+def again_and_again(write: Callable[[], None]) -> Iterator[None]:
+    """Write lines every few seconds."""
+    is_over = threading.Event()
+
+    def keep_writing() -> None:
+        while not is_over.is_set():
+            write()
+            is_over.wait(EVERY_S)
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    yield
+    is_over.set()
+    writer.join()
+
+
+def counted(told: Hook) -> Counter[Told]:
+    return Counter(
+        (each["rule"], each["service"], each["operation"], each["value"] * (each["rule"] == NEW))
+        for each in list(told.told)
+    )
+
+
+def ruled(told: Hook) -> set[str]:
+    return {each["rule"] for each in list(told.told)}
+
+
+@pytest.fixture(scope="module")
+def history(node: Node, running: ElastAlert, told: Hook, lines: list[Line]) -> dict[str, Any]:
+    """What was told while one service was well, another ill, and then silent."""
+    counts: dict[str, Any] = {}
+    with again_and_again(lambda: index(node, of(WELL, well(lines)))):
+        running.wait_for_runs(3, PATIENCE_S)
+        counts["well"] = counted(told)
+        _fall_ill(node, running, told, lines, counts)
+        wait_until(lambda: SILENT in ruled(told), PATIENCE_S)
+        silent = counted(told)
+        wait_until(lambda: SILENT in again(told, silent), PATIENCE_S)
+    return counts
+
+
+def _fall_ill(
+    node: Node, running: ElastAlert, told: Hook, lines: list[Line], counts: dict[str, Any]
+) -> None:
+    began = time.monotonic()
+    with again_and_again(lambda: index(node, of(ILL, ill(lines)))):
+        wait_until(lambda: ruled(told) == {*rules()} - {SILENT}, PATIENCE_S)
+        running.wait_for_runs(2, PATIENCE_S)
+        once = counts["ill"] = counted(told)
+        counts["ill_s"] = time.monotonic() - began
+        wait_until(lambda: again(told, once) >= {*rules()} - {NEW, SILENT}, PATIENCE_S)
+        index(node, of(ILL, [line | {"error.type": "KeyError"} for line in failed(lines)]))
+        wait_until(lambda: NEW in again(told, once), PATIENCE_S)
+
+
+def test_a_service_that_is_well_is_left_alone(history: dict[str, Any], told: Hook):
+    assert not history["well"]
+    assert {each["service"] for each in told.told} == {ILL}
+
+
+def test_each_rule_fires_once_and_no_rule_is_switched_off(
+    history: dict[str, Any], running: ElastAlert
+):
+    assert "disabled" not in running.output().lower()
+    if history["ill_s"] < PAUSE_S:  # else a rule may have had its pause, on a slow machine
+        assert set(history["ill"].values()) == {1}
+
+
+@pytest.mark.parametrize("rule", rules())
+def test_after_its_pause_a_rule_fires_again_with_all_that_leads_to_the_cause(
+    history: dict[str, Any], told: Hook, lines: list[Line], rule: str
+):
+    alerts = [each for each in told.told if each["rule"] == rule]
+    assert len(alerts) >= 2
+    for each in alerts:
+        check(each, lines)
+
+
+def failed(lines: list[Line]) -> list[Line]:
+    return [line for line in lines if "error.type" in line]
+
+
+def again(told: Hook, once: Counter[Told]) -> set[str]:
+    """Return the rules that have told something more often than it was told before."""
+    return {key[0] for key in counted(told) - once}
+
+
+def check(alert: dict[str, Any], lines: list[Line]) -> None:
+    """Assert that the message leads to the trace of a line, by what it is about."""
+    of_trace = [line for line in lines if line.get("trace.id") == alert["trace_id"]]
+    assert of_trace or alert["rule"] == SILENT
+    assert alert["operation"] in {line.get("event.action", "") for line in of_trace} | {""}
+    assert alert["operation"] or alert["rule"] == SILENT
+    assert alert["link"] == f"http://zipkin.test/zipkin/traces/{alert['trace_id']}"
