@@ -1,7 +1,9 @@
 import asyncio
+import io
 import json
 import logging
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -251,3 +253,15 @@ def test_the_frame_of_a_library_that_raises_is_shown(capfd: pytest.CaptureFixtur
         except ValueError:
             logger.exception("failed")
     assert "in raw_decode" in capfd.readouterr().err
+
+
+def test_after_the_end_lines_go_to_what_stderr_is_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    then, later = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", then)
+    with logging_to(LogsSettings(), Identity(name="tea")):
+        pass
+    then.close()
+    monkeypatch.setattr(sys, "stderr", later)
+    logger.warning("kettle")
+    assert "kettle" in later.getvalue()
+    assert "Traceback" not in later.getvalue()

@@ -27,7 +27,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " .swagger_ui_oauth2_redirect_url .swagger_ui_parameters .title .user_middleware"
         " add_exception_handler add_route build_middleware_stack mount openapi routes setup",
         "fastapi.routing": "_EffectiveRouteContext _IncludedRouter",
-        "fastapi.routing:APIRouter": "._low_priority_routes ._routes_version .default"
+        "fastapi.routing:APIRouter": "._low_priority_routes .default"
         " .redirect_slashes .routes _mark_routes_changed",
         "fastapi.routing:get_request_handler": "fastapi_middleware_astack",
     },

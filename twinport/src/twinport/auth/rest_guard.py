@@ -13,8 +13,7 @@ from ..calls import current
 from ..errors import StartupError
 from ..faults import problems
 from ..rest.api import Api
-from ..rest.middleware import routers
-from ..rest.routing import RouteTable, Shape, shape_of
+from ..rest.routing import RouteTable, Shape, routers, shape_of
 from ..rest.servers.connections import CLIENT_CERTIFICATE
 from .permissions import PUBLIC, Credentials, Guard, Needs, PermissionTable, needs
 from .settings import AuthSettings

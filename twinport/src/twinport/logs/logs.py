@@ -262,7 +262,7 @@ class LoguruHandler:
         """Let loguru write to stderr again, as it does by itself."""
         if self._handler is not None:
             _remove(self._handler)
-            logger.add(sys.stderr or sys.__stderr__ or (lambda _message: None))
+            logger.add(_to_stderr, diagnose=False)
 
     def _add(self, lowest: int) -> int:
         def take(message: "Message") -> None:
@@ -277,6 +277,13 @@ class LoguruHandler:
             backtrace=False,
             diagnose=False,  # never the values of variables: passwords are among them
         )
+
+
+def _to_stderr(message: str) -> None:
+    """Write to what is stderr then: what was is closed, if a test has caught it."""
+    stream = sys.stderr or sys.__stderr__
+    if stream is not None:
+        stream.write(message)
 
 
 def _remove(handler: int | None) -> None:
