@@ -218,7 +218,7 @@ class Routes:
             if match is Match.PARTIAL and found is None:  # but for the method
                 found, found_scope = route, child_scope
         if found is None:
-            await self._router(scope, receive, send)
+            await _found_by_fastapi(self._router, scope, receive, send)
             return
         scope.update({"router": self._router, "route": found}, **found_scope)
         await found.handle(scope, receive, send)
@@ -322,9 +322,14 @@ class _Limited(BaseRoute):
         return self._included.matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._included.handle(scope, receive, send)
-        finally:
-            context = scope["fastapi"].get("effective_route_context")
-            if context is not None:
-                scope["route"] = _Found(getattr(context.starlette_route or context, "path", ""))
+        await _found_by_fastapi(self._included.handle, scope, receive, send)
+
+
+async def _found_by_fastapi(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Let FastAPI look for the route, which has its whole path afterwards."""
+    try:
+        await app(scope, receive, send)
+    finally:
+        context = scope.get("fastapi", {}).get("effective_route_context")
+        if context is not None:
+            scope["route"] = _Found(getattr(context.starlette_route or context, "path", ""))
