@@ -9,10 +9,15 @@ from contextlib import asynccontextmanager, suppress
 from http.client import HTTPConnection
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.struct_pb2 import ListValue
 
 from sample.settings import Settings
+from twinport import Service
 from twinport.rest.settings import HttpLimits
+from twinport.rpc.settings import GrpcLimits
 
 LINE = b'{"sku":"tea","quantity":1}\n'
 JSON_LINES, JSON = "application/jsonl", "application/json"
@@ -99,3 +104,42 @@ async def test_the_largest_body_keeps_others_for_no_longer_than_a_few_fixed_ones
     async with serving(settings) as ports:
         kept = min([await kept_s(ports.http, "", JSON, body) for _ in range(TIMES)])
     assert kept < FEW * min(reading_s() for _ in range(TIMES))
+
+
+TINY = b"\x0a\x00"  # an empty message within a message: two bytes that become an object
+PATH = "/tests.Lists/Take"
+
+
+async def take(_: ListValue, __: Any) -> Empty:
+    return Empty()
+
+
+def register(_: None, server: Any) -> None:
+    method = grpc.unary_unary_rpc_method_handler(
+        take, ListValue.FromString, Empty.SerializeToString
+    )
+    server.add_registered_method_handlers("tests.Lists", {"Take": method})
+
+
+async def built(service: Service, _: Settings) -> None:
+    service.rpc.add(register, None)
+
+
+def send(port: int, message: bytes) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        channel.unary_unary(PATH)(message)
+
+
+async def kept_by_message_s(port: int, message: bytes) -> float:
+    async with longest_turn() as longest:
+        await asyncio.to_thread(send, port, message)
+    return longest[0]
+
+
+async def test_the_largest_message_keeps_others_for_no_longer_than_two_fixed_bodies(
+    serving: Any, settings: Settings
+) -> None:
+    message = TINY * (GrpcLimits().message_size // len(TINY) - 10)
+    async with serving(settings, built) as ports:
+        kept = min([await kept_by_message_s(ports.grpc, message) for _ in range(TIMES)])
+    assert kept < 2 * min(reading_s() for _ in range(TIMES))

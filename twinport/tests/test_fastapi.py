@@ -377,6 +377,45 @@ async def test_the_document_and_its_pages_can_be_changed():
         assert (await service.rest.get("/openapi.json")).json()["changed"]
 
 
+FEW, FEWER = {"max_fields": 5}, {"max_fields": 2}
+
+
+async def test_the_limits_of_forms_are_those_of_the_innermost_router_that_has_any():
+    async def limits(request: Request) -> Any:
+        return request.scope["fastapi"].get("form_limits")
+
+    def build(service: Service) -> None:
+        service.rest.router.form_limits = FEW
+        inner, outer, plain = APIRouter(form_limits=FEWER), APIRouter(), APIRouter()
+        for router in (service.rest, inner, plain):
+            router.get("/limits")(limits)
+        outer.include_router(inner, prefix="/inner")
+        service.rest.include_router(outer, prefix="/outer")
+        service.rest.include_router(plain, prefix="/plain")
+
+    async with serving(build) as service:
+        paths = ("/limits", "/plain/limits", "/outer/inner/limits")
+        answers = [(await service.rest.get(path)).json() for path in paths]
+        routes = [call.route for call in await service.ended_calls(3)]
+    assert answers == [FEW, FEW, FEWER]
+    assert routes == [*paths]
+
+
+async def test_the_limits_of_a_router_are_for_its_own_forms_alone():
+    async def limits(request: Request) -> Any:
+        return request.scope.get("fastapi", {}).get("form_limits")
+
+    def build(service: Service) -> None:
+        limited = APIRouter(form_limits=FEWER)
+        for router in (service.rest, limited):
+            router.get("/limits")(limits)
+        service.rest.include_router(limited, prefix="/limited")
+
+    async with serving(build) as service:
+        answers = [(await service.rest.get(path)).json() for path in ("/limits", "/limited/limits")]
+    assert answers == [None, FEWER]
+
+
 @pytest.mark.parametrize("included", [False, True])
 async def test_a_frontend_is_served_where_no_route_is(tmp_path, included):
     (tmp_path / "index.html").write_text("page")

@@ -91,8 +91,8 @@ def test_what_a_stopped_collector_had_not_acknowledged_is_sent_again(
         collector.is_awake.clear()
         began = time.monotonic()
         expected = log("slow")
-        assert time.monotonic() - began < 1  # nobody waits for the collector
-        assert collector.asked.acquire(timeout=10)
+        assert time.monotonic() - began < PATIENCE_S / 2  # nobody waits for the collector
+        assert collector.asked.acquire(timeout=PATIENCE_S)
         collector.stop()
         collector.is_awake.set()
         collector.start()
@@ -107,7 +107,7 @@ def test_plain_tcp_goes_on_after_a_restart_though_lines_under_way_may_be_lost(
     with shipping(protocol, collector.port):
         collector.is_awake.clear()
         log("lost")
-        assert collector.asked.acquire(timeout=10)
+        assert collector.asked.acquire(timeout=PATIENCE_S)
         collector.stop()
         collector.is_awake.set()
         collector.start()
@@ -253,14 +253,27 @@ def test_a_collector_that_was_away_for_hours_gets_what_was_kept_for_it(
 
 
 @pytest.mark.parametrize("protocol", ["http"], indirect=True)
+def test_a_batch_that_is_too_large_is_sent_in_parts(collector: Collector, protocol: str) -> None:
+    collector.refusal, collector.most = 413, 10
+    with shipping(protocol, collector.port) as logs:
+        expected = log("first")
+        assert collector.await_messages(expected)
+        assert logs.flush(PATIENCE_S)
+        assert logs.dropped() == {"away": 0}
+    assert sorted(collector.messages(), key=order) == collector.messages()
+
+
+@pytest.mark.parametrize("refusal", [400, 413, 415, 422])
+@pytest.mark.parametrize("protocol", ["http"], indirect=True)
 def test_a_line_that_is_refused_for_good_does_not_hold_the_others(
-    collector: Collector, protocol: str
+    collector: Collector, protocol: str, refusal: int
 ) -> None:
+    collector.refusal = refusal
     collector.refuse = lambda line: line["message"] == "first 7"
     with shipping(protocol, collector.port) as logs:
         expected = log("first") - {"first 7"}
         assert collector.await_messages(expected)
-        assert logs.flush(10)
+        assert logs.flush(PATIENCE_S)
         assert logs.dropped() == {"away": 1}
 
 

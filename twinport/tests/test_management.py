@@ -20,6 +20,7 @@ from twinport.service.ports import Ports
 
 from support.process import started
 
+PATIENCE_S = 60  # what a test waits for comes at once, but for a busy machine
 TOKEN = "a-token-for-operators"
 GUARDED = [("GET", "/loggers"), ("PUT", "/loggers/root"), ("POST", "/profile?seconds=0.01")]
 MISTAKES = [  # what is sent, what the answer names
@@ -38,7 +39,7 @@ Serving = Callable[..., Any]
 
 def operator(ports: Ports, **headers: str) -> httpx2.AsyncClient:
     base = f"http://127.0.0.1:{ports.management}"
-    return httpx2.AsyncClient(base_url=base, headers=headers, timeout=20)
+    return httpx2.AsyncClient(base_url=base, headers=headers, timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ async def test_levels_are_listed_changed_and_put_back(here):
 
 async def test_a_level_goes_back_after_its_time(here):
     await here.put("/loggers/some.module", json={"level": "DEBUG", "for": "50ms"})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while "some.module" in (await here.get("/loggers")).json()["loggers"]:
             """Ask again."""
 
@@ -96,13 +97,13 @@ async def test_a_profile_is_a_page_or_json_as_one_likes(here):
 
 async def test_one_profile_at_a_time_which_ends_when_its_caller_leaves(here):
     first = asyncio.create_task(here.post("/profile?seconds=59"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not profiling._one_at_a_time.locked():
             await here.get("/livez")
     second = await here.post("/profile?seconds=0.1")
     assert (second.status_code, second.json()["code"]) == (409, "ALREADY_EXISTS")
     first.cancel()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await here.post("/profile?seconds=0.01")).status_code != 200:
             """Ask again."""
 

@@ -446,9 +446,12 @@ SLOW = [
 ]
 
 
+CLOSED_S = 30  # of limits of half a second; the defaults are longer
+
+
 @pytest.mark.parametrize("wait", SLOW)
 async def test_a_client_that_makes_no_request_is_closed(port: Port, wait: Any) -> None:
-    async with H2Wire.open(port.number) as wire, asyncio.timeout(20):
+    async with H2Wire.open(port.number) as wire, asyncio.timeout(CLOSED_S):
         await wait(wire)
     await healthy(port.number)
     await port.nothing_is_left()

@@ -3,16 +3,19 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import twinport
 from sample.settings import Settings
-from twinport.settings import SettingsRoot, introspection
+from twinport.settings import Duration, SettingsRoot, introspection
 from twinport.settings.introspection import descriptions
 from twinport.settings.reference import json_schema, reference, schema_of_one_file
 
@@ -54,6 +57,42 @@ class Plain(SettingsRoot):
     """Times."""
     ratio: float = 0.5
     """A number."""
+
+
+def fail() -> int:
+    raise OSError("not here")
+
+
+class Made(SettingsRoot):
+    """Settings whose defaults are made."""
+
+    waits: Waits = Field(default_factory=Waits)
+    """Times."""
+    maybe: Waits | None = Field(default_factory=partial(Waits))
+    """Times, or none."""
+    names: list[str] = Field(default_factory=lambda: ["a"])
+    """Names."""
+    time: Duration = Field(default_factory=lambda: timedelta(seconds=3))
+    """A duration."""
+    number: int = Field(default_factory=int)
+    """A number."""
+    double: int = Field(default_factory=lambda settings: settings["number"] * 2)
+    """Another."""
+    different: str = Field(default_factory=lambda: str(uuid4()))
+    """Another each time."""
+    failing: int = Field(default_factory=fail)
+    """Another on each machine."""
+
+
+def test_a_default_that_is_made_is_told_if_it_is_always_the_same():
+    properties = json_schema(Made)["properties"]
+    told = {name: each["default"] for name, each in properties.items() if "default" in each}
+    waits = Waits().model_dump(mode="json")
+    assert told == {"waits": waits, "maybe": waits, "names": ["a"], "time": "3s", "number": 0}
+    text = reference(Made)
+    assert '#names = ["a"]\n' in text
+    assert '#time = "3s"\n' in text
+    assert "# text; not set by default\n#different" in text
 
 
 def test_the_defaults_in_the_reference_are_those_in_force(folder):

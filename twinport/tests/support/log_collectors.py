@@ -24,6 +24,8 @@ class Collector:
         self.asked = threading.Semaphore(0)  # once for each batch that has come
         self.is_awake = threading.Event()
         self.is_awake.set()
+        self.refusal = 400  # the status for a batch with a line that it refuses
+        self.most = 1_000_000  # lines of a batch that it does not refuse
         self.refuse: Callable[[dict[str, Any]], bool] = lambda _line: False
         self.port = free_port()
         self._handler = type("Handler", (HANDLERS[protocol],), {"collector": self})
@@ -128,9 +130,10 @@ class Http(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         lines = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        refused = any(self.collector.refuse(line) for line in lines)
+        too_many = len(lines) > self.collector.most
+        refused = too_many or any(self.collector.refuse(line) for line in lines)
         if refused or self.collector.take(lines):
-            self.send_response(400 if refused else 200)
+            self.send_response(self.collector.refusal if refused else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -236,7 +236,7 @@ class Routes:
         """Leave to the framework what it may still find, by looking at each route."""
         router = self._router
         if self._has_others or router.redirect_slashes or scope["type"] != "http":
-            await router(scope, receive, send)
+            await _found_by_fastapi(router, scope, receive, send)
         else:
             scope["router"] = router
             await router.default(scope, receive, send)
@@ -346,9 +346,14 @@ class Limited(BaseRoute):
         return self.included.matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self.included.handle(scope, receive, send)
-        finally:
-            context = scope["fastapi"].get("effective_route_context")
-            if context is not None:
-                scope["route"] = _Found(getattr(context.starlette_route or context, "path", ""))
+        await _found_by_fastapi(self.included.handle, scope, receive, send)
+
+
+async def _found_by_fastapi(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Let FastAPI look for the route, which has its whole path afterwards."""
+    try:
+        await app(scope, receive, send)
+    finally:
+        context = scope.get("fastapi", {}).get("effective_route_context")
+        if context is not None:
+            scope["route"] = _Found(getattr(context.starlette_route or context, "path", ""))

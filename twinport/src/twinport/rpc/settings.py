@@ -16,8 +16,9 @@ Time = Annotated[Duration, Field(le=timedelta(days=24))]  # the same in millisec
 class GrpcLimits(Section):
     """What one client may ask of the port."""
 
-    message_size: Annotated[Size, Positive] = 4 * 1024 * 1024
-    """Largest message of a request; more is answered RESOURCE_EXHAUSTED."""
+    message_size: Annotated[Size, Positive] = 1024 * 1024
+    """Largest message of a request; more is answered RESOURCE_EXHAUSTED. Others wait while one is
+    parsed, for up to 50 ms if it is of this size and holds nothing but empty messages."""
 
     message_time: Annotated[Time, Field(gt=timedelta(0))] = timedelta(seconds=30)
     """Longest time until the one message of a call is there; 20 at once may take longer."""

@@ -45,7 +45,11 @@ class _SettingsSchema(GenerateJsonSchema):
 
     def get_default_value(self, schema: WithDefaultSchema) -> Any:
         """Return a default of 5 seconds as "5s", not as ISO 8601 writes it."""
+        if "default" not in schema:
+            schema = _with_made(schema)
         default = super().get_default_value(schema)
+        if "default" not in schema:
+            return default  # pydantic's word for none
         inner: Any = schema
         while "schema" in inner and "serialization" not in inner:
             inner = inner["schema"]
@@ -53,6 +57,18 @@ class _SettingsSchema(GenerateJsonSchema):
         owner = getattr(write, "__self__", None)
         written = isinstance(owner, type) and issubclass(owner, Quantity)
         return write(default) if written and default is not None else default
+
+
+def _with_made(schema: WithDefaultSchema) -> WithDefaultSchema:
+    """Add the default that a `default_factory` makes, if it is another time the same."""
+    make: Any = schema.get("default_factory")
+    if make is None or schema.get("default_factory_takes_data"):
+        return schema
+    try:
+        made, again = make(), make()
+    except Exception:  # it needs what is not here, and then it is no default for everybody
+        return schema
+    return {**schema, "default": made} if made == again else schema
 
 
 def as_text(loaded: Loaded[Root]) -> str:
