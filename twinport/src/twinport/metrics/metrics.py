@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPMethod
 from itertools import accumulate
 from typing import Generic, NamedTuple, TypeVar
@@ -66,17 +66,15 @@ Counts = Callable[[], Mapping[str, int]]
 
 
 class Series:
-    """The values of one set of labels: the `latest` as they came, the others as counts."""
+    """The values of one set of labels, as counts."""
 
     def __init__(self, bounds: Sequence[int]) -> None:
-        self.latest: list[int] = []
         self.counts, self.sum = [0] * (len(bounds) + 1), 0
         self._bounds = bounds
 
-    def count(self) -> None:
-        """Count the latest in their buckets."""
-        values = sorted(self.latest)
-        self.latest.clear()
+    def count(self, latest: Iterable[int]) -> None:
+        """Count some values in their buckets."""
+        values = sorted(latest)
         self.sum += sum(values)
         ends = [bisect_right(values, bound) for bound in self._bounds]
         for bucket, (start, end) in enumerate(zip([0, *ends], [*ends, len(values)], strict=True)):
@@ -102,10 +100,23 @@ class Histogram:
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         edges = [*(str(bound / self._unit) for bound in self._bounds), "+Inf"]
         for key, series in self._series.items():
-            series.count()
             buckets = zip(edges, accumulate(series.counts), strict=True)
             family.add_metric(key, list(buckets), series.sum / self._unit)
         return family
+
+
+class Latest:
+    """What is measured of the latest calls with one set of labels: a value for each series."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        self.calls: list[tuple[int, int, int]] = []
+        self._series = series
+
+    def count(self) -> None:
+        """Count the calls."""
+        for series, values in zip(self._series, zip(*self.calls, strict=True), strict=False):
+            series.count(values)
+        self.calls.clear()
 
 
 class CallMetrics(Generic[AnyCall]):
@@ -115,7 +126,8 @@ class CallMetrics(Generic[AnyCall]):
         self, names: Names, labels: Key, labels_of: Callable[[AnyCall], Key], bounds: list[int]
     ) -> None:
         self._labels_of: Callable[[AnyCall], Key] = labels_of
-        self._by_source: dict[LabelSource, tuple[Series, ...]] = {}
+        self._by_labels: dict[Key, Latest] = {}
+        self._by_source: dict[LabelSource, Latest] = {}
         duration, received, sent = names
         self._all = (
             Histogram(duration, "Time until a call had ended.", labels, bounds, NANOSECONDS),
@@ -125,23 +137,26 @@ class CallMetrics(Generic[AnyCall]):
 
     def observe(self, source: LabelSource, call: AnyCall) -> None:
         """Count `call`, whose labels follow from `source`."""
-        duration, received, sent = self._by_source.get(source) or self._find(source, call)
-        duration.latest.append(call.duration_ns)
-        received.latest.append(call.received_bytes)
-        sent.latest.append(call.sent_bytes)
-        if len(sent.latest) >= MANY:
-            for series in (duration, received, sent):
-                series.count()
+        latest = self._by_source.get(source) or self._find(source, call)
+        calls = latest.calls
+        calls.append((call.duration_ns, call.received_bytes, call.sent_bytes))
+        if len(calls) >= MANY:
+            latest.count()
 
-    def _find(self, source: LabelSource, call: AnyCall) -> tuple[Series, ...]:
+    def _find(self, source: LabelSource, call: AnyCall) -> Latest:
         labels = self._labels_of(call)
-        series = tuple(each.series(labels) for each in self._all)
+        latest = self._by_labels.get(labels)
+        if latest is None:
+            latest = Latest([each.series(labels) for each in self._all])
+            self._by_labels[labels] = latest
         if OTHER not in labels:  # else a caller would choose how much is remembered
-            self._by_source[source] = series
-        return series
+            self._by_source[source] = latest
+        return latest
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was observed."""
+        for latest in self._by_labels.values():
+            latest.count()
         for histogram in self._all:
             yield histogram.collect()
 
@@ -245,7 +260,7 @@ class Metrics(Collector):
     def observe(self, call: Call) -> None:
         """Count a call that has ended; an observer of calls."""
         if call.transport == "grpc":
-            self._rpc.observe((call.method, None, call.code), call)
+            self._rpc.observe((call.method, call.code), call)
         else:
             self._http.observe((call.method, call.route, call.status), call)
 
