@@ -83,7 +83,7 @@ class Tracing:
         self.provider = CallProvider(self._spans, self.sampler, resource)
         self._tracer = self.provider.get_tracer(SCOPE.name)
         self._keeps_errors = settings.keep_errors
-        self._slow_ns = settings.keep_slower_than.total_seconds() * 1e9
+        self._slow_ns = int(settings.keep_slower_than.total_seconds() * 1e9)
 
     def add(self, processor: SpanProcessor) -> None:
         """Show `processor` each span that is complete."""
