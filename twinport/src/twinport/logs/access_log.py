@@ -46,18 +46,19 @@ class Access:
 
     def json_of(self, call: Call, part: Part) -> bytes:
         """Return the line as JSON with the names of ECS, and where it has none, OpenTelemetry's."""
-        is_short = len(call.user_agent or "") <= LONGEST_KEPT
-        caller = (self._kept_caller if is_short else self._caller)(call.peer, call.user_agent)
+        agent, trace_id, request_id = call.user_agent, call.trace_id, call.request_id
+        is_short = agent is None or len(agent) <= LONGEST_KEPT
+        caller = (self._kept_caller if is_short else self._caller)(call.peer, agent)
         if call.principal is not None:
             caller += f',"user.name":{quoted(str(call.principal))}'
         if call.reason:
             caller += f',"event.reason":{quoted(call.reason)}'
-        is_ours = call.request_id == call.trace_id
-        request_id = f'"{call.trace_id}"' if is_ours else quoted(self._masked(call.request_id))
+        is_ours = request_id == trace_id
+        request = f'"{trace_id}"' if is_ours else quoted(self._masked(request_id))
         line = (
             f'{{"@timestamp":"{stamp(call.started_unix_ns + call.duration_ns)}",{part.fields}'
-            f',"trace.id":"{call.trace_id}","span.id":"{call.span_id}"'
-            f',"event.duration":{call.duration_ns},"http.request.id":{request_id}'
+            f',"trace.id":"{trace_id}","span.id":"{call.span_id}"'
+            f',"event.duration":{call.duration_ns},"http.request.id":{request}'
             f',"http.request.body.bytes":{call.received_bytes}'
             f',"http.response.body.bytes":{call.sent_bytes}{caller}'
         )

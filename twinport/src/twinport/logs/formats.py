@@ -27,7 +27,8 @@ NUMBERS: Mapping[str, int] = {  # loguru's
 ROOT = ""
 
 VERSION = "8.11.0"
-SECOND_NS = 10**9
+SECOND_US = 10**6
+DIGITS = tuple(f"{number:03}" for number in range(1000))  # cheaper than to format
 LABEL_KEY = str.maketrans({".": "_", "*": "_", "\\": "_"})
 
 RESET, DIM, BOLD, RED = "\033[0m", "\033[2m", "\033[1m", "\033[31m"
@@ -109,17 +110,17 @@ class _Clock:
     """Writes times; many lines fall into one second, which is written once."""
 
     def __init__(self) -> None:
-        self._second = 0, "1970-01-01T00:00:00"
+        self._second = 0, "1970-01-01T00:00:00"  # one value, for any thread may write a line
 
     def stamp(self, at_ns: int) -> str:
         """Return a time in nanoseconds since 1970 as RFC 3339 has it, to the microsecond."""
-        start_ns, second = self._second
-        since_ns = at_ns - start_ns
-        if not 0 <= since_ns < SECOND_NS:
-            since_ns = at_ns % SECOND_NS
-            second = strftime("%Y-%m-%dT%H:%M:%S", gmtime(at_ns // SECOND_NS))
-            self._second = at_ns - since_ns, second
-        return f"{second}.{str(10**6 + since_ns // 1000)[1:]}Z"  # cheaper than :06d
+        start_us, second = self._second
+        since_us = at_ns // 1000 - start_us
+        if not 0 <= since_us < SECOND_US:
+            since_us = at_ns // 1000 % SECOND_US
+            second = strftime("%Y-%m-%dT%H:%M:%S", gmtime(at_ns // 1000 // SECOND_US))
+            self._second = at_ns // 1000 - since_us, second
+        return f"{second}.{DIGITS[since_us // 1000]}{DIGITS[since_us % 1000]}Z"
 
 
 stamp = _Clock().stamp
