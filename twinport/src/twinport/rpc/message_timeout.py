@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from .server_call import Context, Handler
+from .server_call import Context, Handler, Task, call_details
 from .settings import GrpcLimits
 
 MAX_UNCUTTABLE = 20  # calls that may wait, at 15 KB each, and cannot be cut
@@ -20,7 +20,6 @@ TOO_MANY = grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls wait for their me
 NO_MESSAGE = grpc.StatusCode.INVALID_ARGUMENT, "the call has no message"
 EOF = grpc.aio.EOF
 
-Task = asyncio.Task[Any] | None
 Refusal = tuple[grpc.StatusCode, str]
 
 
@@ -31,40 +30,49 @@ class MessageTimeout:
     costs 5 % of a call, so it is for those who let more than a few wait.
     """
 
-    def __init__(self, limits: GrpcLimits, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        limits: GrpcLimits,
+        handlers: Mapping[str, Handler],
+        uncuttable: dict[grpc.HandlerCallDetails, Task],
+    ) -> None:
         self._longest_s = limits.message_time.total_seconds()
         self._most = limits.waiting
         self._waiting: dict[Task, float] = {}  # the one that waits longest is the first
         self._cut_as: dict[Task, Refusal] = {}
-        self._uncuttable: set[Task] = set()
+        self._uncuttable = uncuttable  # those that wait, until a ServerCall takes them out
         self._timer: asyncio.TimerHandle | None = None
         self._streams = {name: each for name, each in handlers.items() if each.request_streaming}
         single = {name: each for name, each in handlers.items() if not each.request_streaming}
         self._plain = {name: self._tracked(handler) for name, handler in single.items()}
         self._bounded = {name: self._cuttable(handler) for name, handler in single.items()}
 
-    def handler(self, method: str) -> "Handler | None":
+    def handler(self, about: grpc.HandlerCallDetails) -> "Handler | None":
         """Return the handler of the call that this task will answer, None if there is none."""
-        plain = self._plain.get(method)
+        call_details.set(about)
+        plain = self._plain.get(about.method)
         if plain is None:
-            return self._streams.get(method)
+            return self._streams.get(about.method)
         if len(self._uncuttable) < MAX_UNCUTTABLE or self._forget_ended():
-            self._uncuttable.add(current_task())
+            self._uncuttable[about] = current_task()
             return plain
-        return self._bounded[method]
+        return self._bounded[about.method]
 
     def _forget_ended(self) -> bool:
-        self._uncuttable -= {task for task in self._uncuttable if task is None or task.done()}
+        for about, task in list(self._uncuttable.items()):
+            if task is None or task.done():
+                del self._uncuttable[about]
         return len(self._uncuttable) < MAX_UNCUTTABLE
 
     def _tracked(self, handler: Any) -> Handler:
-        decode, discard = handler.request_deserializer or bytes, self._uncuttable.discard
+        """Note the message of a call that has no ServerCall, which decodes by itself."""
+        decode = handler.request_deserializer
 
         def arrived(message: bytes) -> Any:
-            discard(current_task())
+            self._uncuttable.pop(call_details.get(), None)
             return decode(message)
 
-        tracked: Handler = handler._replace(request_deserializer=arrived)
+        tracked: Handler = handler._replace(request_deserializer=arrived) if decode else handler
         return tracked
 
     def _cuttable(self, handler: Handler) -> Handler:

@@ -154,7 +154,7 @@ class RpcServer:
             module = import_module(".reflection", __package__)  # it is off in production
             handlers |= module.reflection(described, self._stopping, self._parts.guard)
         by_path = {f"/{name}": handler for name, handler in handlers.items()}
-        message_timeout = MessageTimeout(self._settings.limits, by_path)
+        message_timeout = MessageTimeout(self._settings.limits, by_path, self._parts.waiting)
         self._found_by = (_Methods(message_timeout, self._unknown()),)
         log_disconnects_as_debug()
         await self._serve()
@@ -256,4 +256,4 @@ class _Methods(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Return the handler; asked by grpc for each call."""
-        return self._message_timeout.handler(handler_call_details.method) or self._unknown
+        return self._message_timeout.handler(handler_call_details) or self._unknown

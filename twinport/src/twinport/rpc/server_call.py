@@ -6,7 +6,8 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -45,6 +46,7 @@ OK = "OK"
 NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Task: TypeAlias = "asyncio.Task[Any] | None"
 Decode = Callable[[Any], Any]
 Encode = Callable[[Any], bytes]
 
@@ -74,14 +76,22 @@ class RpcGuard(Protocol):
         """Let in who wants to read what the services are, or abort."""
 
 
+# What grpc knows of a call when it looks for its method, in the task that will answer it.
+call_details: ContextVar[grpc.HandlerCallDetails] = ContextVar("call_details")
+
+
 @dataclass(frozen=True, slots=True)
 class RpcParts:
-    """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us."""
+    """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us.
+
+    `waiting` are the tasks of calls whose message is not there.
+    """
 
     edge: Edge
     span: Callable[[Call], AbstractContextManager[object]]
     domain: str
     guard: RpcGuard | None = None
+    waiting: dict[grpc.HandlerCallDetails, Task] = field(default_factory=dict)
 
 
 class ServerCall:
@@ -100,13 +110,14 @@ class ServerCall:
         is_stream: bool,
     ) -> None:
         self._parts, self._context, self._is_stream = parts, context, is_stream
-        metadata = _by_name(context.invocation_metadata() or ())
+        about = call_details.get()
+        metadata = _by_name(about.invocation_metadata)
         self.call = call = parts.edge.open("grpc", metadata)
         call.method = method
         call.peer = _address(context.peer())
         call.user_agent = metadata.get("user-agent")
         self._span: AbstractContextManager[object] | None = None
-        self._task = asyncio.current_task()
+        self._task = parts.waiting.pop(about, None) or asyncio.current_task()
         self._timed_out = False
 
     async def __aenter__(self) -> None:
