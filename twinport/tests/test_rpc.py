@@ -137,6 +137,17 @@ async def test_every_status_comes_with_its_trace_and_its_request(
     assert told["x-request-id"] == "order-4711"
 
 
+async def test_an_answer_names_a_request_only_if_that_is_not_the_trace(
+    ports: Ports, calls: list[Any]
+):
+    async with channel(ports) as client:
+        call: Any = OrderServiceStub(client).ListOrders(NONE)
+        await call
+        told = dict(await call.trailing_metadata())
+    assert calls[0].request_id == calls[0].trace_id
+    assert told == {"x-trace-id": calls[0].trace_id}
+
+
 class Uploads(OrderServiceServicer):
     """Takes uploads, and tells which it believes to be complete."""
 

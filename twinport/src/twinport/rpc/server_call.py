@@ -140,7 +140,8 @@ class ServerCall:
         """Make the call the current one, with its deadline, and let it in; raises ServiceError."""
         call, edge = self.call, self._parts.edge
         current.set(call)
-        self._context.set_trailing_metadata(self._ids())
+        is_one = call.request_id == call.trace_id  # sent once it costs half
+        self._context.set_trailing_metadata(self._ids()[:1] if is_one else self._ids())
         left = self._context.time_remaining()
         if not self._is_stream:
             left = edge.timeout if left is None else min(left, edge.timeout)
