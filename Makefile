@@ -91,6 +91,7 @@ bench: bench-baked bench-tools ## what calls, a start and the settings cost (hal
 	$(BENCH)/settings.py $(BENCHED)
 	$(BENCH)/start.py
 	$(BENCH)/table.py
+	$(BENCH)/parts.py
 
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench

@@ -12,24 +12,31 @@ PORTS = ("http", "grpc", "management")
 
 
 class Variant(NamedTuple):
-    """One process to measure; `assembly` is bare, usual or ours, `ratio` that of sampling."""
+    """One process to measure; `assembly` is bare, usual or ours, `ratio` that of sampling.
+
+    `without` is a part of ours that is left out, one of those of servers/without.py.
+    """
 
     assembly: str
     server: str
     ratio: float = 0.01
+    without: str = ""
 
     @property
     def name(self) -> str:
         """Say what it is."""
         sampling = "" if self.assembly == "bare" else f" {self.ratio:.0%}"
-        return f"{self.server} {self.assembly}{sampling}"
+        without = f" without {self.without}" if self.without else ""
+        return f"{self.server} {self.assembly}{sampling}{without}"
 
     def command(self, port: int) -> list[str]:
         """Return what starts it on `port`, without the interpreter."""
         if self.assembly != "ours":
             script = str(HERE / "servers" / f"{self.assembly}.py")
             return [script, self.server, str(port), str(self.ratio)]
-        return ["-m", "order_book", "run", "--env=production", *self._settings(port)]
+        without = [str(HERE / "servers" / "without.py"), self.without]
+        service = without if self.without else ["-m", "order_book"]
+        return [*service, "run", "--env=production", *self._settings(port)]
 
     def _settings(self, port: int) -> list[str]:
         """Return production's settings, but for where it listens and where spans go."""
