@@ -18,6 +18,7 @@ from tables import Part, put
 SECTIONS = {
     "start": ("start", "start"),
     "instructions": ("calls", "counted"),
+    "parts": ("parts", "parts"),
     "processor": ("calls", "one_at_a_time"),
     "load": ("calls", "at_once"),
     "streams": ("streams", "streams"),

@@ -23,7 +23,8 @@ class Variant(NamedTuple):
     """One process to measure; `assembly` is bare, plain, usual or ours, `ratio` that of sampling.
 
     Plain is bare with all routes of the orders; `routes` more stand before those, of plain and
-    ours. `settings` of ours are over those of production.
+    ours. `settings` of ours are over those of production. `without` is a part of ours that is left out, one of those of
+    servers/without.py.
     """
 
     assembly: str
@@ -31,12 +32,14 @@ class Variant(NamedTuple):
     ratio: float = 0.01
     routes: int = 0
     settings: tuple[tuple[str, object], ...] = ()
+    without: str = ""
 
     @property
     def name(self) -> str:
         """Say what it is."""
         sampling = f" {self.ratio:.0%}" if self.assembly in {"usual", "ours"} else ""
-        return f"{self.server} {self.assembly}{sampling}"
+        without = f" without {self.without}" if self.without else ""
+        return f"{self.server} {self.assembly}{sampling}{without}"
 
     def command(self, port: int) -> list[str]:
         """Return what starts it on `port`, without the interpreter."""
@@ -48,6 +51,8 @@ class Variant(NamedTuple):
     def _program(self) -> list[str]:
         if self.routes:
             return [str(SERVERS_OF_OTHERS / "routed.py"), str(self.routes)]
+        if self.without:
+            return [str(SERVERS_OF_OTHERS / "without.py"), self.without]
         return ["-m", "order_book"]
 
     def _options(self, port: int) -> Iterator[str]:

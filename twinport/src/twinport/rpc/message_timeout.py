@@ -27,7 +27,7 @@ class MessageTimeout:
     """Gives each call its handler; while many calls wait for their message, one that can be cut.
 
     Such a one takes requests in a stream, as far as grpc knows, and reads the only one itself. It
-    costs 5 % of a call, so it is for those who let more than a few wait.
+    costs a tenth of a call, so it is for those who let more than a few wait.
     """
 
     def __init__(
