@@ -6,7 +6,12 @@ import uvloop
 from atload import Effort
 from fanout import COUNTS, LIMITS, costs_of
 from tables import Part, table
-from variants import TITLES
+
+TITLES = {
+    "grpc": "gRPC",
+    "uvicorn": "REST, uvicorn, HTTP/1.1",
+    "hypercorn": "REST, hypercorn, HTTP/1.1",
+}
 
 
 def watches(effort: Effort) -> Iterator[Part]:
