@@ -27,7 +27,7 @@ def pages(effort: Effort) -> Iterator[Part]:
     costs = _grown(variants, _paged, effort)
     few, many = SIZES[-2:]
     slopes = {each: (costs[each, many] - costs[each, few]) / (many - few) for each in variants}
-    head = ["CPU of a page, us", *(f"of {size:,}" for size in SIZES), "an order more"]
+    head = ["CPU of a page of so many, us", *(f"{size:,}" for size in SIZES), "an order more"]
     rows = [[*_row(each, costs, SIZES), f"{slope:.2f}"] for each, slope in slopes.items()]
     yield table("pages", head, rows)
 
@@ -38,7 +38,7 @@ def routes(effort: Effort) -> Iterator[Part]:
     with serving(variants) as served:
         taken = in_turns({each: getting(one) for each, one in served.items()}, effort)
     costs = {(each._replace(routes=0), each.routes): one.cpu for each, one in taken.items()}
-    head = ["CPU of a call, us", *(f"behind {count} routes" for count in ROUTES)]
+    head = ["CPU of a call behind so many routes, us", *map(str, ROUTES)]
     rows = [_row(Variant(each, "uvicorn"), costs, ROUTES) for each in ("plain", "ours")]
     yield table("routes", head, rows)
 
@@ -48,7 +48,7 @@ def connections(effort: Effort) -> Iterator[Part]:
     kinds = (("bare", ()), ("ours", ROOM))
     variants = [Variant(each, on, settings=room) for on in SERVERS for each, room in kinds]
     costs = _grown(variants, _connected, effort)
-    head = ["CPU of a call, us", *(f"{count:,} connections" for count in CONNECTIONS)]
+    head = ["CPU of a call over so many, us", *(f"{count:,}" for count in CONNECTIONS)]
     yield table("connections", head, [_row(each, costs, CONNECTIONS) for each in variants])
 
 

@@ -50,11 +50,18 @@ def send(talk: str, port: int, ask: Ask, shape: Shape, calls: int, under: Iterab
         file.write(ask.body)
         file.flush()
         body = ["-d", file.name, *_fields(ask)] if ask.body else []
-        command = [*under, "h2load", *version, *how, *body, url]
+        said = _said([*under, "h2load", *version, *how, *body, url])
+    return _rate(said, calls, url)
+
+
+def _said(command: list[str]) -> str:
+    try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
-    return _rate(done.stdout, calls, url)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise BenchError(str(error)) from error
+    return done.stdout
 
 
 def framed(*messages: bytes) -> bytes:

@@ -17,6 +17,7 @@ from order_book.orders.store import MemoryOrderStore
 from order_book.orders.v1.orders_pb2_grpc import add_OrderServiceServicer_to_server
 
 HOST = "127.0.0.1"
+IDLE_S, BACKLOG = 600, 1024  # of connections that wait for their turn
 Serve = Callable[[Any, int], Awaitable[None]]
 
 
@@ -43,6 +44,7 @@ async def hypercorn(app: Any, port: int) -> None:
     config = Config()
     config.bind, config.errorlog, config.include_server_header = [f"{HOST}:{port}"], None, False
     config.keep_alive_max_requests = 2**31 - 1  # else one connection is not enough
+    config.keep_alive_timeout, config.backlog = IDLE_S, BACKLOG
     await serve(app, config)
 
 
@@ -51,6 +53,7 @@ async def uvicorn(app: Any, port: int) -> None:
     from uvicorn import Config, Server
 
     options: dict[str, Any] = {"http": "httptools", "loop": "none", "access_log": False}
+    options["timeout_keep_alive"] = IDLE_S
     await Server(Config(app, HOST, port, log_config=None, **options)).serve()
 
 

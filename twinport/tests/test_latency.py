@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -159,6 +160,28 @@ async def test_every_port_sends_the_parts_of_an_answer_at_once(
     async with serving(served(settings, server)) as ports:
         sends = {name: await sending(port) for name, port in ports._asdict().items()}
     assert sends == dict.fromkeys(Ports._fields, "at once")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how many may wait")
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
+async def test_a_thousand_clients_that_come_at_once_wait_to_be_accepted_on_every_port(
+    serving: Serving, settings: Settings, server: str
+) -> None:
+    async with serving(served(settings, server)) as ports:
+        numbers = [int(number) for number in os.listdir("/dev/fd")]
+        waiting = {port: max(may_wait(port, number) for number in numbers) for port in ports}
+    assert min(waiting.values()) >= 1000, waiting
+
+
+def may_wait(port: int, number: int) -> int:
+    """Return how many may wait at a socket to be accepted; 0 for what does not listen on `port`."""
+    with suppress(OSError), borrowed(socket.AF_INET, socket.SOCK_STREAM, 0, number) as end:
+        if end.getsockname()[1:2] == (port,) and end.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+        ):
+            said = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+            return int.from_bytes(said[28:], sys.byteorder)  # tcpi_sacked, of one that listens
+    return 0
 
 
 async def sending(port: int) -> str:

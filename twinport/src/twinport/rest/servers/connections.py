@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Send
 
 from ...calls import Call, current, new_ids
 from ...errors import StartupError
+from ...lifecycle.servers import BACKLOG
 from ...tls import HttpTlsSettings, TlsFiles
 from ..exchange import id_headers, peer_of
 from ..settings import HttpLimits
@@ -75,7 +76,7 @@ class AsyncioServer(HttpServer, ABC):
     async def start(self) -> None:
         """Accept connections."""
         if self._tls is None:
-            self._server = await self.listen(sock=self.bound)
+            self._server = await self.listen(sock=self.bound, backlog=BACKLOG)
         else:
             await self._listen_with(self._tls)
             self._reloading = asyncio.create_task(self._reload(self._tls))
@@ -107,6 +108,7 @@ class AsyncioServer(HttpServer, ABC):
         old, handshake_s = self._server, self.limits.header_time.total_seconds()
         self._server = await self.listen(
             sock=self.bound.dup(),
+            backlog=BACKLOG,
             ssl=tls.context,
             ssl_handshake_timeout=handshake_s,
             ssl_shutdown_timeout=handshake_s,
