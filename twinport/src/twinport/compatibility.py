@@ -59,7 +59,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " initiate_connection open_inbound_streams reset_stream",
     },
     "hpack": {
-        "hpack.hpack:Encoder": ".header_table add encode header_table_size",
+        "hpack.hpack:Encoder": ".header_table .table_size_changes add encode header_table_size",
     },
     "httpx2": {
         "httpx2:AsyncBaseTransport": "aclose handle_async_request",

@@ -139,16 +139,18 @@ class HeaderEncoder(Encoder):
     def header_table_size(self, value: int) -> None:
         if value != self.header_table.maxsize:  # the library forgets to tell what it is told twice
             self._indexed.clear()  # less may be left of the table
-            super(HeaderEncoder, type(self)).header_table_size.__set__(self, value)
+            self.header_table.maxsize = value
+            self.table_size_changes.append(value)
 
     def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
         """Return a header block of names and values."""
         block = [super().encode([])] if self.header_table.resized else []  # tells the new size
         for header in headers:
-            block.append(self._indexed.get(header) or self._encode(*header, huffman))
+            block.append(self._indexed.get(header) or self._encode(header, huffman))
         return b"".join(block)
 
-    def _encode(self, name: bytes, value: bytes, huffman: bool) -> bytes:
+    def _encode(self, header: tuple[bytes, bytes], huffman: bool) -> bytes:
+        name, value = header
         literal = LITERALS.get(name)
         if literal is not None and len(value) <= LONGEST:
             return b"%b%c%b%c%b" % (literal, len(name), name, len(value), value)
@@ -157,7 +159,7 @@ class HeaderEncoder(Encoder):
             return b""
         encoded = self.add((small, value), literal is not None, huffman)
         if encoded[0] & INDEXED:
-            self._indexed[name, value] = encoded
+            self._indexed[header] = encoded
         else:
             self._indexed.clear()  # each has another index now, or is gone
         return encoded
