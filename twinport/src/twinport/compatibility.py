@@ -60,6 +60,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "hpack": {
         "hpack.hpack:Encoder": ".header_table .table_size_changes add encode header_table_size",
+        "hpack.table:HeaderTable": "maxsize",
     },
     "httpx2": {
         "httpx2:AsyncBaseTransport": "aclose handle_async_request",
