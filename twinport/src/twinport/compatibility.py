@@ -52,11 +52,16 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "h11._connection:Connection": "next_event their_state trailing_data",
     },
     "h2": {
-        "h2.connection:H2Connection": ".decoder .highest_inbound_stream_id .local_settings"
+        "h2.connection:H2Connection": ".decoder .encoder .highest_inbound_stream_id .local_settings"
         " .max_header_list_size"
-        " .state_machine .streams _receive_data_frame _receive_goaway_frame _receive_headers_frame"
+        " .state_machine .streams _receive_data_frame _receive_frame _receive_goaway_frame"
+        " _receive_headers_frame"
         " inbound_flow_control_window increment_flow_control_window"
         " initiate_connection open_inbound_streams reset_stream",
+    },
+    "hpack": {
+        "hpack.hpack:Encoder": ".header_table .table_size_changes add encode header_table_size",
+        "hpack.table:HeaderTable": "maxsize",
     },
     "httpx2": {
         "httpx2:AsyncBaseTransport": "aclose handle_async_request",
@@ -67,7 +72,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "hypercorn": {
         "hypercorn.asyncio.worker_context:EventWrapper": "set wait",
-        "hypercorn.config:Config": "errorlog h11_max_incomplete_size include_server_header",
+        "hypercorn.config:Config": "errorlog h11_max_incomplete_size include_server_header"
+        " response_headers",
         "hypercorn.protocol.h11:H11Protocol": ".app .can_read .client .config .connection"
         " .connection_state .context .keep_alive_requests .send .server .ssl .stream .task_group"
         " _check_protocol _create_stream _maybe_recycle _send_error_response _send_h11_event"
@@ -81,6 +87,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " .send .server .start_time .state .stream_id app_send handle",
     },
     "hyperframe": {
+        "hyperframe.frame:Frame": ".stream_id _body_repr serialize",
         "hyperframe.frame:GoAwayFrame": ".error_code .last_stream_id .stream_id serialize",
     },
     "opentelemetry-api": {

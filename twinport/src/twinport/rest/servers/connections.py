@@ -335,7 +335,12 @@ class BoundedWriter:
     @property
     def sent(self) -> int:
         """Bytes that have left."""
-        return self._written - self._transport.get_write_buffer_size()
+        return self._written - self.backlog
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for a client who takes them slowly."""
+        return self._transport.get_write_buffer_size()
 
     def push(self, data: bytes) -> None:
         """Write `data`, which is small or has been waited for."""
@@ -351,7 +356,7 @@ class BoundedWriter:
     def stalled(self, now: float) -> bool:
         """Return whether the client has taken next to nothing for too long."""
         kept = self._in_kernel()
-        waiting = self._transport.get_write_buffer_size() > 0 or kept > 0
+        waiting = self.backlog > 0 or kept > 0
         return self._progress.stalled(now, self.sent - kept, waiting=waiting)
 
     def close(self, patience_s: float) -> None:

@@ -1,22 +1,24 @@
 """HTTP/1.1 on one connection: keep-alive, pipelining, header size limit (431)."""
 
+import asyncio
 import re
 from collections.abc import Coroutine
-from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE
+from http.client import REQUEST_HEADER_FIELDS_TOO_LARGE, responses
 from typing import Any
 
 import h11
 from hypercorn.asyncio.worker_context import EventWrapper
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 
-from ..connections import LINGER_S, Connections, log_refusal
+from ..connections import LINGER_S, BoundedWriter, Connections, log_refusal
 from .stream import HardenedStream
 
 PRINTABLE = b"!"
 NO_MORE = 2**31
 AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+REASONS = {status: phrase.encode() for status, phrase in responses.items()}  # RFC 9112, 4
 PREFACE_BEGIN = b"PRI * HTTP/2.0\r\n\r\n"  # what h11 has read of it as a request (RFC 9113, 3.4)
 
 
@@ -72,9 +74,11 @@ def _is_strict(received: bytes) -> bool:
 class HardenedH1(H11Protocol):
     """HTTP/1.1 without upgrades: HTTP/2 is spoken from the first byte on, or not at all."""
 
-    def __init__(self, *parts: Any, connections: Connections) -> None:
+    def __init__(self, *parts: Any, connections: Connections, writer: BoundedWriter) -> None:
         super().__init__(*parts)
-        self._connections = connections
+        self._connections, self._writer = connections, writer
+        self._head = b""  # of an answer, until its body comes or the turn of the loop ends
+        self._turn_end: asyncio.Handle | None = None
         largest = self.config.h11_max_incomplete_size
         self.connection = self._http = StrictH11(h11.SERVER, largest)
         self.can_read = self._turn = PipelineTurn()
@@ -103,11 +107,40 @@ class HardenedH1(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.EndOfMessage())
 
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send a part of an answer, its head together with what follows."""
+        try:
+            data = self._http.send(event) or b""
+        except h11.LocalProtocolError:
+            if self._http.their_state is not h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._head = _with_reason(data, event.status_code)
+            self._turn_end = asyncio.get_running_loop().call_soon(self._push_head)
+            return
+        data = self._taken_head() + data
+        if data:
+            await self.send(RawData(data=data))
+
+    def _push_head(self) -> None:
+        head = self._taken_head()
+        if head:
+            self._writer.push(head)
+
+    def _taken_head(self) -> bytes:
+        if self._turn_end is not None:
+            self._turn_end.cancel()
+            self._turn_end = None
+        head, self._head = self._head, b""
+        return head
+
     async def _handle_closed(self, closed: Event) -> None:
         await self._turn.end()
         await super().handle(closed)
 
     async def _maybe_recycle(self) -> None:
+        self._push_head()
         await super()._maybe_recycle()
         if self.connection.our_state is not h11.IDLE:
             await self._turn.end()
@@ -134,6 +167,11 @@ class HardenedH1(H11Protocol):
                 state=self.connection_state,
             )
         )
+
+
+def _with_reason(head: bytes, status: int) -> bytes:
+    """Return a head with a reason phrase, without which some clients count an answer as failed."""
+    return head.replace(b" \r\n", b" %b\r\n" % REASONS.get(status, b""), 1)
 
 
 def _path(target: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from h2 import events
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hypercorn import typing
-from hypercorn.events import Closed, Updated
+from hypercorn.events import Closed, Event as ConnectionEvent, Updated
 from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h2 import (
     BUFFER_HIGH_WATER,
@@ -48,6 +49,7 @@ class HardenedH2(H2Protocol):
         self._budget = FrameBudget(self._loop.time())
         self._retired = self._client_leaves = False
         self._early: set[int] = set()  # answered, while the client still sends
+        self._held: dict[int, list[bytes]] = {}  # parts of answers, for one frame each
         self._collected = 0
         self._turn_end: asyncio.Handle | None = None
 
@@ -80,12 +82,17 @@ class HardenedH2(H2Protocol):
 
     # What the client sends.
 
+    def handle(self, event: ConnectionEvent) -> Coroutine[Any, Any, None]:
+        """Take what the client has sent, by which its windows may shrink, or that it has left."""
+        self._release()
+        return super().handle(event)
+
     async def _handle_events(self, received: list[events.Event]) -> None:
         price = cost(received)
         if price > 0 and self._budget.spent(price, self._loop.time(), self._writer.sent):
             log.warning("HTTP/2 flood from %s: connection closed", self.client)
             self._send_goaway(ErrorCodes.ENHANCE_YOUR_CALM)
-            await self.send(Closed())
+            await self._close()
             return
         for event in received:
             await self._handle_event(event)
@@ -143,7 +150,7 @@ class HardenedH2(H2Protocol):
         """Answer what the client has asked for before its GOAWAY, then close."""
         self._retired = self._client_leaves = True
         if self.connection.broken or not self.streams:
-            await self.send(Closed())
+            await self._close()
 
     async def _give_window(self, stream_id: int, size: int) -> None:
         if not self.closed:
@@ -178,11 +185,12 @@ class HardenedH2(H2Protocol):
 
     async def _send_body(self, stream_id: int, data: bytes) -> None:
         buffer = self._buffer(stream_id)
+        if buffer is None and self._collected + len(data) > self._room(stream_id):
+            await self._flush()  # all that is held counts for the window
         if buffer is None and len(data) <= self._room(stream_id):
-            self.connection.send_data(stream_id, data)
+            self._held.setdefault(stream_id, []).append(data)
             self._collect(len(data))
-            if self._collected >= COLLECT_BYTES:
-                await self._flush()
+            await self._flush_much()
             return
         buffer = buffer or self._open_buffer(stream_id)
         for start in range(0, len(data), BUFFER_HIGH_WATER):
@@ -192,12 +200,20 @@ class HardenedH2(H2Protocol):
     async def _send_end(self, stream_id: int) -> None:
         buffer = self._buffer(stream_id)
         if buffer is None or not buffer.buffer:
-            self.connection.end_stream(stream_id)
-            await self._flush()
+            self._send_last(stream_id)
+            self._collect(0)
+            await self._flush_much()
             return
         buffer.set_complete()  # the end goes out with the last data
         await self._offer(stream_id)
         await buffer.drain()
+
+    def _send_last(self, stream_id: int) -> None:
+        parts = self._held.pop(stream_id, None)
+        if parts is None:
+            self.connection.end_stream(stream_id)
+        else:
+            self.connection.send_data(stream_id, b"".join(parts), end_stream=True)
 
     async def _offer(self, stream_id: int) -> None:
         """Tell the sending task that there is something to send."""
@@ -262,10 +278,10 @@ class HardenedH2(H2Protocol):
         await self._note_end()
 
     async def _note_end(self) -> None:
-        if self.streams:
-            await self.send(BUSY)
+        if not self.streams and self._client_leaves:
+            await self._close()
         else:
-            await self.send(Closed() if self._client_leaves else IDLE)
+            await self.send(BUSY if self.streams else IDLE)
 
     def _end_upload(self, stream_id: int) -> None:
         if stream_id in self._early:  # else it has ended meanwhile
@@ -273,6 +289,7 @@ class HardenedH2(H2Protocol):
 
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         self._early.discard(stream_id)
+        self._release()
         with suppress(ProtocolError):  # the stream has ended meanwhile
             self.connection.reset_stream(stream_id, code)
         self._push()
@@ -289,23 +306,45 @@ class HardenedH2(H2Protocol):
             self._turn_end = self._loop.call_soon(self._flush_turn)
 
     def _flush_turn(self) -> None:
-        self._turn_end, self._collected = None, 0
+        self._turn_end = None
         self._push()
 
+    def _release(self) -> None:
+        """Make a frame of all that is held of an answer."""
+        if not self._held:
+            return
+        held, self._held = self._held, {}
+        for stream_id, parts in held.items():
+            with suppress(ProtocolError, KeyError):  # the stream has ended meanwhile
+                self.connection.send_data(stream_id, b"".join(parts))
+
     def _push(self) -> None:
-        data = self.connection.data_to_send()
+        data = self._data_to_send()
         if data:
             self._writer.push(data)
 
     async def _flush(self) -> None:
-        self._collected = 0
-        data = self.connection.data_to_send()
+        data = self._data_to_send()
         if not data:
             return
         try:
             await self._writer.write(data)
         except ConnectionError:
             await self.handle(Closed())
+
+    def _data_to_send(self) -> bytes:
+        self._release()
+        self._collected = 0
+        return self.connection.data_to_send()
+
+    async def _flush_much(self) -> None:
+        """Write at once, and wait, where much is collected or the client is slow to take it."""
+        if self._collected >= COLLECT_BYTES or self._writer.backlog:
+            await self._flush()
+
+    async def _close(self) -> None:
+        self._push()
+        await self.send(Closed())
 
 
 class SendBuffer(StreamBuffer):

@@ -1,9 +1,10 @@
-"""Received HTTP/2 frames: malformed requests, refused streams, and floods such as rapid reset.
+"""HTTP/2 frames: malformed requests, refused streams, floods such as rapid reset; HPACK.
 
 CVE-2019-9512 to 9518, CVE-2023-44487.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from h2 import events
 from h2.config import H2Configuration
@@ -11,8 +12,10 @@ from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes, Settings
+from hpack import Encoder
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
 
+from ...exchange import LENGTH, REQUEST_ID_NAME, TRACE_ID_NAME
 from ...settings import HttpLimits
 
 UPLOAD_WINDOW_BYTES = 256 * 1024  # of all streams of a connection together
@@ -27,7 +30,10 @@ class HardenedH2Connection(H2Connection):
     """
 
     def __init__(self, limits: HttpLimits) -> None:
-        super().__init__(H2Configuration(client_side=False, header_encoding=None))
+        # What is sent is checked by HeaderEncoder, each header once.
+        checked: Any = {"validate_outbound_headers": False, "normalize_outbound_headers": False}
+        super().__init__(H2Configuration(client_side=False, header_encoding=None, **checked))
+        self.encoder = HeaderEncoder()
         self._excess = limits.streams
         self.decoder.max_header_list_size = limits.header_size
         self.local_settings = Settings(
@@ -52,6 +58,11 @@ class HardenedH2Connection(H2Connection):
         """Send our settings, and a window in which one slow upload does not hold up the others."""
         super().initiate_connection()
         self.increment_flow_control_window(UPLOAD_WINDOW_BYTES - self.inbound_flow_control_window)
+
+    def _receive_frame(self, frame: Frame) -> list[events.Event]:
+        """Take a frame; the library writes down all of each for a log that it does not keep."""
+        vars(frame)["_body_repr"] = str
+        return super()._receive_frame(frame)
 
     def _receive_headers_frame(self, frame: HeadersFrame) -> Received:
         """Reset a request that is malformed (RFC 9113, 8.1.1); the library would end them all.
@@ -91,6 +102,67 @@ class HardenedH2Connection(H2Connection):
         frame = GoAwayFrame(0)
         frame.last_stream_id, frame.error_code = self.highest_inbound_stream_id, code
         return frame.serialize()
+
+
+NEVER_INDEXED, WITHOUT_INDEX = b"\x10", b"\x00"  # a literal (RFC 7541, 6.2.3, 6.2.2)
+LITERALS = {  # their values are others in each answer, or nobody else's business
+    TRACE_ID_NAME: NEVER_INDEXED,
+    REQUEST_ID_NAME: NEVER_INDEXED,
+    b"authorization": NEVER_INDEXED,
+    b"proxy-authorization": NEVER_INDEXED,
+    LENGTH: WITHOUT_INDEX,
+}
+LONGEST = 126  # of a text whose length is one byte
+INDEXED = 0x80
+OF_CONNECTIONS = frozenset(  # RFC 9113, 8.2.2
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te"}
+)
+
+
+class HeaderEncoder(Encoder):
+    """HPACK that remembers the index of each header for as long as its table stays the same.
+
+    What is new in each answer goes out as plain text, and so the table hardly ever changes. What
+    has no place in HTTP/2 is left out, and names are in small letters.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._indexed: dict[Any, bytes] = {}
+
+    @property
+    def header_table_size(self) -> int:
+        """The size of the table, which the client chooses."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        if value != self.header_table.maxsize:  # the library forgets to tell what it is told twice
+            self._indexed.clear()  # less may be left of the table
+            self.header_table.maxsize = value
+            self.table_size_changes.append(value)
+
+    def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
+        """Return a header block of names and values."""
+        block = [super().encode([])] if self.header_table.resized else []  # tells the new size
+        for header in headers:
+            block.append(self._indexed.get(header) or self._encode(header, huffman))
+        return b"".join(block)
+
+    def _encode(self, header: tuple[bytes, bytes], huffman: bool) -> bytes:
+        name, value = header
+        literal = LITERALS.get(name)
+        if literal is not None and len(value) <= LONGEST:
+            return b"%b%c%b%c%b" % (literal, len(name), name, len(value), value)
+        small = name.lower()
+        if small in OF_CONNECTIONS:
+            return b""
+        encoded = self.add((small, value), literal is not None, huffman)
+        if encoded[0] & INDEXED:
+            self._indexed[header] = encoded
+        else:
+            self._indexed.clear()  # each has another index now, or is gone
+        return encoded
 
 
 BURST = 400.0  # tokens of a new connection, and the most that it can have

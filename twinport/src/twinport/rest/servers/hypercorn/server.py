@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from math import inf
+from time import time
 from typing import Any
 
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -50,8 +51,22 @@ class HypercornServer(AsyncioServer):
         connection.spawn(connection.run)
 
 
+class _Dated(Config):
+    """hypercorn's settings; the date of an answer is written once a second."""
+
+    _second = 0
+    _headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """Return the headers that every answer has."""
+        second = int(time())
+        if second != self._second:
+            self._second, self._headers = second, super().response_headers(protocol)
+        return [*self._headers]
+
+
 def _config(limits: HttpLimits) -> Config:
-    config = Config()
+    config = _Dated()
     config.errorlog = log  # as an object: no handler is added
     config.include_server_header = False
     config.h11_max_incomplete_size = limits.header_size
@@ -185,7 +200,7 @@ class Connection:
             self.abort()
 
     def _h1(self) -> HardenedH1:
-        return HardenedH1(*self._parts, connections=self._server.connections)
+        return HardenedH1(*self._parts, connections=self._server.connections, writer=self._writer)
 
     def _h2(self) -> HardenedH2:
         return HardenedH2(*self._parts, connections=self._server.connections, writer=self._writer)
