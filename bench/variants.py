@@ -23,8 +23,8 @@ class Variant(NamedTuple):
     """One process to measure; `assembly` is bare, plain, usual or ours, `ratio` that of sampling.
 
     Plain is bare with all routes of the orders; `routes` more stand before those, of plain and
-    ours. `settings` of ours are over those of production. `without` is a part of ours that is left out, one of those of
-    servers/without.py.
+    ours. `settings` of ours are over those of production. `without` is a part of ours that is
+    left out, one of those of servers/without.py.
     """
 
     assembly: str

@@ -83,10 +83,6 @@ class RpcGuard(Protocol):
 call_details: ContextVar[grpc.HandlerCallDetails] = ContextVar("call_details")
 
 
-# What grpc knows of a call when it looks for its method, in the task that will answer it.
-call_details: ContextVar[grpc.HandlerCallDetails] = ContextVar("call_details")
-
-
 @dataclass(frozen=True, slots=True)
 class RpcParts:
     """What every gRPC call needs; `span` opens the span of a sampled call, `domain` names us.
