@@ -80,7 +80,7 @@ def _has_other_body(route: APIRoute) -> bool:
     body = route.body_field
     if body is None:
         return False
-    is_whole = body in route.dependant.body_params  # else it is made of several
+    is_whole = any(body is each for each in route.dependant.body_params)  # else it is made of them
     return not is_whole or isinstance(body.field_info, Form) or not _is_complete(body)
 
 
