@@ -563,8 +563,8 @@ async def test_the_log_says_which_route_returned_what_it_does_not_declare(monkey
     wrong = coroutine(str, "", Item)
     both = Both.of(lambda api: api.get("/things")(wrong))
     assert (await both.answer(Asked("GET", "/things"))).status == 500
-    assert all("GET /things" in str(each) for each in failures)
-    assert len({str(each).splitlines()[1] for each in failures}) == 1
+    (told,) = {str(each) for each in failures}
+    assert "GET /things" in told
 
 
 def test_config_show_says_which_way_each_route_goes(tmp_path):

@@ -57,6 +57,11 @@ async def mounts(service: LocalService, _: Any) -> None:
     assert routes == ["/admin/users/{name}", "/files/{path}"]
 
 
+async def fast_path(service: LocalService, _: Any) -> None:
+    assert (await service.rest.get("/prices/tea")).json() == {"sku": "tea", "cents": 100}
+    assert (await service.rest.get("/prices/tea?cents=x")).status_code == 400
+
+
 CHECKS: dict[str, Callable[[LocalService, Any], Awaitable[None]]] = {
     "Lifespans": lifespans,
     "Middleware": middleware,
@@ -66,6 +71,7 @@ CHECKS: dict[str, Callable[[LocalService, Any], Awaitable[None]]] = {
     "Background tasks": tasks,
     "Uploads": uploads,
     "Files and applications": mounts,
+    "The fast path": fast_path,
 }
 
 

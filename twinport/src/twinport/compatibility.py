@@ -26,9 +26,9 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " .middleware_stack .openapi_url .redoc_url .root_path .router .swagger_ui_init_oauth"
         " .swagger_ui_oauth2_redirect_url .swagger_ui_parameters .title .user_middleware"
         " add_exception_handler add_route build_middleware_stack mount openapi routes setup",
-        "fastapi.routing": "_EffectiveRouteContext _IncludedRouter",
-        "fastapi.routing:APIRouter": "._low_priority_routes .default"
-        " .redirect_slashes .routes _mark_routes_changed",
+        "fastapi.routing": "_EffectiveRouteContext _IncludedRouter _extract_endpoint_context",
+        "fastapi.routing:APIRouter": "._low_priority_routes .default .redirect_slashes .routes"
+        " _mark_routes_changed",
         "fastapi.routing:get_request_handler": "fastapi_middleware_astack",
     },
     "granian": {

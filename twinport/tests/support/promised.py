@@ -17,7 +17,7 @@ from twinport.settings.reference import reference
 SOURCE = Path(twinport.__file__).parent
 FILE = Path(__file__).parents[1] / "promised.txt"
 PUBLIC = ("", "clients", "rest", "settings", "testing")
-NOT_FOR_A_SERVICE = re.compile(r"Service\.(__init__|running|still_running)\(")
+NOT_FOR_A_SERVICE = re.compile(r"Service\.(__init__|route_ways|running|still_running)\(")
 TABLE = re.compile(r"^#\[(.+)\]$|^#([\w.\"-]+) = ", re.MULTILINE)
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import EndpointContext, ResponseValidationError
 from fastapi.params import Form
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, _extract_endpoint_context
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import ValidationError
 from pydantic_core import PydanticUndefined, from_json
@@ -80,7 +80,7 @@ def _has_other_body(route: APIRoute) -> bool:
     body = route.body_field
     if body is None:
         return False
-    is_whole = body in route.dependant.body_params  # else it is made of several
+    is_whole = any(body is each for each in route.dependant.body_params)  # else it is made of them
     return not is_whole or isinstance(body.field_info, Form) or not _is_complete(body)
 
 
@@ -213,11 +213,16 @@ class FastPath:
         except ValidationError:
             right, errors = self._field.validate(answer, {}, loc=("response",))
             if errors:
-                path = f"{scope['method']} {scope.get('root_path', '')}{self._route.path_format}"
-                where = EndpointContext(path=path)
+                where = self._described(scope)
                 raise ResponseValidationError(errors, body=answer, endpoint_ctx=where) from None
         content: bytes = self._to_json(right, by_alias=True)
         return content
+
+    def _described(self, scope: Scope) -> EndpointContext:
+        """Return where the function is, as FastAPI says it of one that is wrong."""
+        path = f"{scope.get('root_path', '').rstrip('/')}{self._route.dependant.path}"
+        where = _extract_endpoint_context(self._function)
+        return EndpointContext(**{**where, "path": f"{scope['method']} {path}"})
 
 
 def _input(field: Any) -> _Input:
