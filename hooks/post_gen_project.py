@@ -1,4 +1,4 @@
-"""Put the library into vendor/, note where the service came from, and say what to type next."""
+"""Add the chosen store and the library, note where all came from, and say what to type next."""
 
 import json
 import os
@@ -48,6 +48,8 @@ def origin() -> str:
 
 
 project = Path.cwd()
+shutil.copytree(project / "stores" / answers["store"], project, dirs_exist_ok=True)
+shutil.rmtree(project / "stores")
 shutil.rmtree(project / "vendor/twinport", ignore_errors=True)
 shutil.copytree(template / "twinport", project / "vendor/twinport", ignore=unwanted)
 if "_repo_dir" in answers:  # cruft, which notes it by itself, sets none
