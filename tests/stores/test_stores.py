@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
@@ -32,11 +33,13 @@ class Fleet(NamedTuple):
 def fleet(
     request: pytest.FixtureRequest,
     services: dict[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fleet]:
     kind, store = KINDS[request.param]
-    server, service = kind(tmp_path_factory.mktemp(request.param)), services[store]
+    service = services[store]
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix=store)))
+        folder.chmod(0o711)  # for the user of the server; those of pytest are for nobody else
+        server = kind(folder)
         server.start()
         stack.callback(server.stop)
         if store == "sql":
