@@ -8,6 +8,7 @@ LIBRARY := twinport/.venv# of the library's own tools and tests
 SAMPLE  := twinport/tests/sample_service
 BAKED   := .build/order-book
 BENCHED := .build/bench/order-book
+STORES  := sql redis memory
 BENCH   := $(BENCHED)/.venv/bin/python bench
 OTHERS  := .build/bench/peers
 PROTO   := order_book/orders/v1/orders.proto
@@ -40,8 +41,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # Of test-stack; proof runs what takes longer, too.
 STACK_TESTS := stack
 
-# How often proof does what could fail now and then.
+# How often proof does what could fail now and then; how often test-stores kills a service with SQLite.
 TURNS := 10
+KILLS := 5
 
 # The newest that runs on Java 17; the slim one keeps spans in memory and has the dashboard.
 ZIPKIN  := 3.6.1
@@ -78,7 +80,7 @@ test-library: $(LIBRARY)/.generated ## its tests alone
 # What is made for several tests is mostly made for those of one file, so one worker runs them.
 test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-check and test what was baked
 	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		-m "not backends and not image and not newest and not next and not peers and not pythons and not stack"
+		-m "not backends and not image and not newest and not next and not peers and not pythons and not stack and not stores"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
@@ -97,6 +99,10 @@ test-stack: .venv/.installed ## stack/ on a real Elasticsearch, Zipkin, ElastAle
 	@java=$$(tools/newer-java.sh) || exit 0; \
 	$(MAKE) $(STACK) || { echo "left out: the stack, as what it needs cannot be fetched"; exit 0; }; \
 	STACK_JAVA="$$java" $(PYTEST) -m "$(STACK_TESTS)" -v
+
+test-stores: .venv/.installed ## replicas on a real PostgreSQL, a real Redis and SQLite, while what can go wrong does
+	@tools/need.sh pg_ctlcluster=postgresql redis-server=redis-server
+	KILLS=$(KILLS) $(PYTEST) -m stores -v -s
 
 zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin
 	exec java -jar $(ZIPJAR)
@@ -126,6 +132,7 @@ bench-docs: bench-baked bench-tools bench-load bench-others ## all tables of doc
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
 	cd twinport && .venv/bin/python -m pytest -q --hypothesis-profile=long $$(grep -rl --include="test_*.py" "from hypothesis" tests)
+	$(MAKE) test-stores KILLS=100
 	for turn in $$(seq $(TURNS)); do $(MAKE) test-peers test-backends || exit 1; done
 
 cost: bench-baked bench-tools ## fail if a call has become dearer, in instructions, than was accepted
@@ -161,11 +168,12 @@ lock: .venv/.installed ## all locks, so that they fit both pyproject.toml, and t
 upgrade: .venv/.installed ## the same, with the newest versions
 	$(call compile,upgrade,--upgrade)
 
+names: LOCKS = $(STORES:%='$(SERVICE)/stores/%/requirements-dev.lock') twinport/requirements.lock
 names: .venv/.installed ## the list of taken names, from the locks of the service and of the library's extras
 	$(call bake)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) .venv/.locked
-	$(BIN)/uv pip install --quiet --python $(BAKED)/.venv/bin/python --no-deps --require-hashes -r twinport/requirements.lock
-	$(BAKED)/.venv/bin/python tools/taken_names.py '$(SERVICE)/requirements-dev.lock' twinport/requirements.lock > .build/taken-names.txt
+	for lock in $(LOCKS); do $(BIN)/uv pip install --quiet --python $(BAKED)/.venv/bin/python --no-deps --require-hashes -r "$$lock" || exit 1; done
+	$(BAKED)/.venv/bin/python tools/taken_names.py $(LOCKS) > .build/taken-names.txt
 	mv .build/taken-names.txt taken-names.txt
 
 clean: ## remove all that was installed or made
@@ -255,7 +263,7 @@ $(ESQL):
 
 bench-baked: .venv/.installed
 	@rm -rf $(BENCHED)/src $(BENCHED)/config $(BENCHED)/proto
-	@$(BIN)/cookiecutter --no-input -f -o .build/bench . service_name=order-book >/dev/null
+	@$(BIN)/cookiecutter --no-input -f -o .build/bench . service_name=order-book store=memory >/dev/null
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BENCHED) install
 	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --no-deps --require-hashes -r bench/requirements.lock
 
@@ -289,15 +297,17 @@ define bake
 @$(BIN)/cookiecutter --no-input -o .build . service_name=order-book >/dev/null
 endef
 
+# What a service of one store has locked, by its own `make lock`.
+locked = rm -rf .build/$(1) && $(BIN)/cookiecutter --no-input -o .build/$(1) . service_name=order-book store=$(1) >/dev/null && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C .build/$(1)/order-book $(2) && cp .build/$(1)/order-book/requirements*.lock '$(SERVICE)/stores/$(1)/'
+
 define compile
 $(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
 $(COMPILE) $(2) --all-extras --group twinport/pyproject.toml:dev twinport/pyproject.toml -o twinport/requirements.lock
 $(COMPILE) $(2) tests/peers/requirements.in -o tests/peers/requirements.lock
 $(COMPILE) $(2) tests/deploy/requirements.in -o tests/deploy/requirements.lock
-$(call bake)
-PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
-cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'
-$(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' -c twinport/requirements.lock bench/requirements.in -o bench/requirements.lock
-$(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' -c bench/requirements.lock bench/peers/python/requirements.in -o bench/peers/python/requirements.lock
+for store in $(STORES); do $(call locked,$$store,$(1)) || exit 1; done
+$(COMPILE) $(2) -c '$(SERVICE)/stores/memory/requirements-dev.lock' -c twinport/requirements.lock bench/requirements.in -o bench/requirements.lock
+$(COMPILE) $(2) -c '$(SERVICE)/stores/memory/requirements-dev.lock' -c bench/requirements.lock bench/peers/python/requirements.in -o bench/peers/python/requirements.lock
 $(MAKE) names
 endef

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
-from tests.baking import TEMPLATE, Bake, Run, command, commit, copy_of_template, variables
+from tests.baking import (
+    TEMPLATE,
+    Bake,
+    Run,
+    command,
+    commit,
+    copy_of_template,
+    installed_in,
+    variables,
+)
 
 
 @pytest.fixture
@@ -72,11 +81,7 @@ def installed_by_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _installed(tmp_path_factory: pytest.TempPathFactory, *options: str) -> Path:
-    folder = tmp_path_factory.mktemp("in stalled")
-    service = Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
-    done = command("make", *options, "install", cwd=service)
-    assert done.returncode == 0, done.stdout
-    return service
+    return installed_in(tmp_path_factory.mktemp("in stalled"), *options)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +107,7 @@ def _as_it_was(template: Path) -> Iterator[None]:
     older = template / "twinport/src/twinport/older.py"
     older.write_text('"""Gone since."""\n', encoding="utf-8")
     page, project = template / "twinport/docs/logs.md", template / "twinport/pyproject.toml"
-    changed = [page, project, *template.glob("{{*/*.lock")]
+    changed = [page, project, *template.glob("{{*/stores/*/*.lock")]
     texts = {path: path.read_text(encoding="utf-8") for path in changed}
     page.unlink()
     for path in changed[1:]:
