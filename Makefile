@@ -46,12 +46,12 @@ COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
 # What test-stack runs; it fetches all of it and ships nothing of it. Elasticsearch needs Java 21 or newer, ElastAlert2
 # Python 3.12 or newer: where there is none, what needs it is left out, and a line says so.
-ELASTIC   := 9.5.3
+ELASTIC    := 9.5.3
 ELASTICZIP := .build/stack/elasticsearch-$(ELASTIC).zip
 ELASTICSUM := bec49f3b8d00e75c8d1cec85c35298635ec9fbd3ae80ef5aeb6bc05abdb3db2d
-ESQL      := .build/stack/esql/x-pack-esql-$(ELASTIC).jar
-ANTLR     := 4.13.1
-STACK     := $(ZIPJAR) $(ELASTICZIP) $(ESQL) .build/stack/.alerts .build/stack/beats
+ESQL       := .build/stack/esql/x-pack-esql-$(ELASTIC).jar
+ANTLR      := 4.13.1
+STACK      := $(ELASTICZIP) $(ESQL) .build/stack/beats
 
 .PHONY: help demo test library test-library test-bakes test-peers test-backends test-stack zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
 
@@ -83,11 +83,12 @@ test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backe
 	@tools/need.sh prometheus=prometheus
 	$(PYTEST) -m backends -v
 
-test-stack: .venv/.installed ## stack/ on a real Elasticsearch, Zipkin, ElastAlert and Prometheus (downloads 300 MB, once)
-	@tools/need.sh prometheus=prometheus java=default-jre-headless mvn=maven unzip=unzip
-	@java=$$(tools/newer-java.sh) || exit 0; \
+test-stack: .venv/.installed $(ZIPJAR) .build/peers/.installed ## stack/, on a real Elasticsearch, Zipkin, ElastAlert
+	@tools/need.sh prometheus=prometheus unzip=unzip
+	@STACK_JAVA="$$(tools/newer-java.sh)" || exit 0; export STACK_JAVA; \
 	$(MAKE) $(STACK) || { echo "left out: the stack, as what it needs cannot be fetched"; exit 0; }; \
-	STACK_JAVA="$$java" $(PYTEST) -m "$(STACK_TESTS)" -v
+	if tools/newer-python.sh >/dev/null; then $(MAKE) .build/stack/.alerts || exit 1; fi; \
+	exec $(PYTEST) -m "$(STACK_TESTS)" -v
 
 zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin
 	exec java -jar $(ZIPJAR)
@@ -247,6 +248,7 @@ define compile
 $(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
 $(COMPILE) $(2) --all-extras --group twinport/pyproject.toml:dev twinport/pyproject.toml -o twinport/requirements.lock
 $(COMPILE) $(2) tests/peers/requirements.in -o tests/peers/requirements.lock
+$(subst 3.11,3.12,$(COMPILE)) $(2) tests/stack/requirements.in -o tests/stack/requirements.lock
 $(call bake)
 PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
 cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'

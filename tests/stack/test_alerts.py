@@ -20,7 +20,7 @@ from .traffic import Line, calls_in
 
 pytestmark = pytest.mark.stack
 
-PAUSE_S, SILENT_S, EVERY_S = 60, 30, 5
+PAUSE_S, SILENT_S, EVERY_S = 30, 15, 4
 PATIENCE_S = 400  # several rounds of all rules, on a machine that does other things, too
 CHOSEN = {
     "ALERT_TO": "post2",
@@ -83,9 +83,11 @@ def again_and_again(write: Callable[[], None]) -> Iterator[None]:
 
     writer = threading.Thread(target=keep_writing)
     writer.start()
-    yield
-    is_over.set()
-    writer.join()
+    try:
+        yield
+    finally:
+        is_over.set()
+        writer.join()
 
 
 def counted(told: Hook) -> Counter[Told]:
