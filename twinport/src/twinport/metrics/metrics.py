@@ -14,10 +14,12 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from ..calls import Call
 from ..clients.outgoing_call import ClientCall
+from .exemplars import Exemplars
 from .settings import MetricsSettings
 
 Key = tuple[str, ...]
@@ -54,6 +56,8 @@ RPC_CLIENT_NAMES = (
     "rpc_client_call_received_message_size_bytes",
     "rpc_client_call_sent_message_size_bytes",
 )
+
+OPENMETRICS_END = b"# EOF\n"
 
 Names = tuple[str, str, str]
 LabelSource = tuple[str | int | None, ...]  # what the labels follow from
@@ -92,6 +96,7 @@ class Histogram:
         self._name, self._documentation, self._labels = name, documentation, labels
         self._bounds, self._unit = tuple(sorted(bounds)), unit
         self._series: dict[Key, Series] = {}
+        self.exemplars = Exemplars(bounds)
 
     def series(self, key: Key) -> Series:
         """Return what has these labels."""
@@ -103,7 +108,9 @@ class Histogram:
         edges = [*(str(bound / self._unit) for bound in self._bounds), "+Inf"]
         for key, series in self._series.items():
             series.count()
-            buckets = zip(edges, accumulate(series.counts), strict=True)
+            exemplars = self.exemplars.of(key)
+            shown = map(exemplars.get, range(len(edges)))
+            buckets = zip(edges, accumulate(series.counts), shown, strict=True)
             family.add_metric(key, list(buckets), series.sum / self._unit)
         return family
 
@@ -122,6 +129,7 @@ class CallMetrics(Generic[AnyCall]):
             Histogram(received, "Bytes that a call received.", labels, SIZES, 1),
             Histogram(sent, "Bytes that a call sent.", labels, SIZES, 1),
         )
+        self.exemplars = self._all[0].exemplars
 
     def observe(self, source: LabelSource, call: AnyCall) -> None:
         """Count `call`, whose labels follow from `source`."""
@@ -249,6 +257,13 @@ class Metrics(Collector):
         else:
             self._http.observe((call.method, call.route, call.status), call)
 
+    def note_trace(self, call: Call) -> None:
+        """Note a call that has left a span, so that a bucket leads to its trace."""
+        if call.transport == "grpc":
+            self._rpc.exemplars.note(_rpc_labels(call), call)
+        else:
+            self._http.exemplars.note(_http_labels(call), call)
+
     def observe_client(self, call: ClientCall) -> None:
         """Count a call to another service; a ClientObserver."""
         if call.transport == "grpc":
@@ -259,6 +274,11 @@ class Metrics(Collector):
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, what the service counts itself included."""
         return generate_latest(self._registry) + generate_latest(REGISTRY)
+
+    def render_openmetrics(self) -> bytes:
+        """Return the same by OpenMetrics, which has exemplars, and an end."""
+        ours: bytes = openmetrics.generate_latest(self._registry)
+        return ours.removesuffix(OPENMETRICS_END) + openmetrics.generate_latest(REGISTRY)
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was observed; called by the registry."""
