@@ -33,9 +33,6 @@ WORKERS ?= 4
 # Where this is set, each process compiles what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Of test-stack; proof runs what takes longer, too.
-STACK_TESTS := stack
-
 # How often proof does what could fail now and then.
 TURNS := 10
 
@@ -53,7 +50,7 @@ ESQL       := .build/stack/esql/x-pack-esql-$(ELASTIC).jar
 ANTLR      := 4.13.1
 STACK      := $(ELASTICZIP) $(ESQL) .build/stack/beats
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends test-stack zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends test-stack stack-pictures zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -88,7 +85,7 @@ test-stack: .venv/.installed $(ZIPJAR) .build/peers/.installed ## stack/, on a r
 	@STACK_JAVA="$$(tools/newer-java.sh)" || exit 0; export STACK_JAVA; \
 	$(MAKE) $(STACK) || { echo "left out: the stack, as what it needs cannot be fetched"; exit 0; }; \
 	if tools/newer-python.sh >/dev/null; then $(MAKE) .build/stack/.alerts || exit 1; fi; \
-	exec $(PYTEST) -m "$(STACK_TESTS)" -v
+	exec $(PYTEST) -m stack $(STACK_TESTS) -v
 
 zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin
 	exec java -jar $(ZIPJAR)
@@ -96,6 +93,10 @@ zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://loc
 screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on the dashboard
 	@tools/need.sh chromium=chromium
 	PYTHONPATH=twinport/src $(BIN)/python -m tools.screenshot docs/zipkin.png
+
+stack-pictures: ## docs/stack-*.png: what the walk of test-stack sees on Zipkin's dashboard
+	@tools/need.sh chromium=chromium
+	STACK_PICTURES="$(CURDIR)/docs" $(MAKE) test-stack STACK_TESTS=tests/stack/test_walk.py
 
 test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
 	$(PYTEST) -m newest
