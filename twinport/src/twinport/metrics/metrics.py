@@ -8,14 +8,15 @@ from itertools import accumulate
 from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from ..calls import Call
 from ..clients.outgoing_call import ClientCall
@@ -23,6 +24,7 @@ from .exemplars import Exemplars
 from .settings import MetricsSettings
 
 Key = tuple[str, ...]
+Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
 MANY = 500  # values that wait to be counted: a sorted list is counted at once
 
@@ -57,7 +59,7 @@ RPC_CLIENT_NAMES = (
     "rpc_client_call_sent_message_size_bytes",
 )
 
-OPENMETRICS_END = b"# EOF\n"
+OPENMETRICS, OPENMETRICS_END = "application/openmetrics-text; version=1.0.0", b"# EOF\n"
 
 Names = tuple[str, str, str]
 LabelSource = tuple[str | int | None, ...]  # what the labels follow from
@@ -109,9 +111,10 @@ class Histogram:
         for key, series in self._series.items():
             series.count()
             exemplars = self.exemplars.of(key)
-            shown = map(exemplars.get, range(len(edges)))
-            buckets = zip(edges, accumulate(series.counts), shown, strict=True)
-            family.add_metric(key, list(buckets), series.sum / self._unit)
+            buckets: list[Bucket] = list(zip(edges, accumulate(series.counts), strict=True))
+            for number, exemplar in exemplars.items():
+                buckets[number] = *buckets[number][:2], exemplar
+            family.add_metric(key, buckets, series.sum / self._unit)
         return family
 
 
@@ -277,8 +280,8 @@ class Metrics(Collector):
 
     def render_openmetrics(self) -> bytes:
         """Return the same by OpenMetrics, which has exemplars, and an end."""
-        ours: bytes = openmetrics.generate_latest(self._registry)
-        return ours.removesuffix(OPENMETRICS_END) + openmetrics.generate_latest(REGISTRY)
+        encode, _ = choose_encoder(OPENMETRICS)
+        return encode(self._registry).removesuffix(OPENMETRICS_END) + encode(REGISTRY)
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was observed; called by the registry."""
