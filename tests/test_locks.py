@@ -11,6 +11,7 @@ LOCKS = [
     TEMPLATE / "requirements.lock",
     TEMPLATE / "twinport/requirements.lock",
     TEMPLATE / "tests/peers/requirements.lock",
+    TEMPLATE / "tests/stack/requirements.lock",
     TEMPLATE / "bench/requirements.lock",
     SERVICE / "requirements.lock",
     SERVICE / "requirements-dev.lock",
