@@ -38,9 +38,6 @@ WORKERS ?= 4
 # Where this is set, each process compiles what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Of test-stack; proof runs what takes longer, too.
-STACK_TESTS := stack
-
 # How often proof does what could fail now and then; how often test-stores kills a service with SQLite.
 TURNS := 10
 KILLS := 5
@@ -52,12 +49,12 @@ COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
 # What test-stack runs; it fetches all of it and ships nothing of it. Elasticsearch needs Java 21 or newer, ElastAlert2
 # Python 3.12 or newer: where there is none, what needs it is left out, and a line says so.
-ELASTIC   := 9.5.3
+ELASTIC    := 9.5.3
 ELASTICZIP := .build/stack/elasticsearch-$(ELASTIC).zip
 ELASTICSUM := bec49f3b8d00e75c8d1cec85c35298635ec9fbd3ae80ef5aeb6bc05abdb3db2d
-ESQL      := .build/stack/esql/x-pack-esql-$(ELASTIC).jar
-ANTLR     := 4.13.1
-STACK     := $(ZIPJAR) $(ELASTICZIP) $(ESQL) .build/stack/.alerts .build/stack/beats
+ESQL       := .build/stack/esql/x-pack-esql-$(ELASTIC).jar
+ANTLR      := 4.13.1
+STACK      := $(ELASTICZIP) $(ESQL) .build/stack/beats
 
 # All targets but files, whose names have a dot, a slash or a variable.
 .PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(MAKEFILE_LIST))
@@ -94,11 +91,12 @@ test-image: .venv/.installed .build/bin/actionlint ## a service's image, built a
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap systemd-analyze=systemd
 	$(PYTEST) -m image -v
 
-test-stack: .venv/.installed ## stack/ on a real Elasticsearch, Zipkin, ElastAlert and Prometheus (downloads 300 MB, once)
-	@tools/need.sh prometheus=prometheus java=default-jre-headless mvn=maven unzip=unzip
-	@java=$$(tools/newer-java.sh) || exit 0; \
+test-stack: .venv/.installed $(ZIPJAR) .build/peers/.installed ## stack/, on a real Elasticsearch, Zipkin, ElastAlert
+	@tools/need.sh prometheus=prometheus unzip=unzip
+	@STACK_JAVA="$$(tools/newer-java.sh)" || exit 0; export STACK_JAVA; \
 	$(MAKE) $(STACK) || { echo "left out: the stack, as what it needs cannot be fetched"; exit 0; }; \
-	STACK_JAVA="$$java" $(PYTEST) -m "$(STACK_TESTS)" -v
+	if tools/newer-python.sh >/dev/null; then $(MAKE) .build/stack/.alerts || exit 1; fi; \
+	exec $(PYTEST) -m stack $(STACK_TESTS) -v
 
 test-stores: .venv/.installed ## replicas on a real PostgreSQL, a real Redis and SQLite, while what can go wrong does
 	@tools/need.sh pg_ctlcluster=postgresql redis-server=redis-server
@@ -110,6 +108,10 @@ zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://loc
 screenshot: .venv/.installed $(ZIPJAR) ## docs/zipkin.png: the demo's trace on the dashboard
 	@tools/need.sh chromium=chromium
 	PYTHONPATH=twinport/src $(BIN)/python -m tools.screenshot docs/zipkin.png
+
+stack-pictures: ## docs/stack-*.png: what the walk of test-stack sees on Zipkin's dashboard
+	@tools/need.sh chromium=chromium
+	STACK_PICTURES="$(CURDIR)/docs" $(MAKE) test-stack STACK_TESTS=tests/stack/test_walk.py
 
 test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
 	$(PYTEST) -m newest
@@ -306,6 +308,7 @@ $(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
 $(COMPILE) $(2) --all-extras --group twinport/pyproject.toml:dev twinport/pyproject.toml -o twinport/requirements.lock
 $(COMPILE) $(2) tests/peers/requirements.in -o tests/peers/requirements.lock
 $(COMPILE) $(2) tests/deploy/requirements.in -o tests/deploy/requirements.lock
+$(subst 3.11,3.12,$(COMPILE)) $(2) tests/stack/requirements.in -o tests/stack/requirements.lock
 for store in $(STORES); do $(call locked,$$store,$(1)) || exit 1; done
 $(COMPILE) $(2) -c '$(SERVICE)/stores/memory/requirements-dev.lock' -c twinport/requirements.lock bench/requirements.in -o bench/requirements.lock
 $(COMPILE) $(2) -c '$(SERVICE)/stores/memory/requirements-dev.lock' -c bench/requirements.lock bench/peers/python/requirements.in -o bench/peers/python/requirements.lock

@@ -13,6 +13,7 @@ LOCKS = [
     TEMPLATE / "twinport/requirements.lock",
     TEMPLATE / "tests/peers/requirements.lock",
     TEMPLATE / "tests/deploy/requirements.lock",
+    TEMPLATE / "tests/stack/requirements.lock",
     TEMPLATE / "bench/requirements.lock",
     TEMPLATE / "bench/peers/python/requirements.lock",
     *SERVICE.glob("stores/*/*.lock"),

@@ -1,7 +1,9 @@
 """The files in stack/ fit each other, and what services log; nothing is started for it."""
 
 import json
+import os
 import re
+import shutil
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.baking import TEMPLATE
+from tests.baking import TEMPLATE, Bake, Run
 
 STACK = TEMPLATE / "stack"
 LOGS = TEMPLATE / "twinport/src/twinport/logs"
@@ -126,3 +128,32 @@ def test_each_user_has_a_password_that_the_start_makes_and_a_role_that_is_there(
     for user in read("elasticsearch/users.json").values():
         assert user["password"].removesuffix("_PASSWORD") in made
         assert (STACK / f"elasticsearch/roles/{user['role']}.json").exists()
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> dict[str, str]:
+    """Variables by which a service finds a copy of the stack, and a docker that only speaks."""
+    ignored = shutil.ignore_patterns(".env", "__pycache__")
+    stack = shutil.copytree(STACK, tmp_path / "copied", ignore=ignored)
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\necho "$@, for $KEEP_DAYS days, $KEEP_MS ms"\n', encoding="utf-8")
+    docker.chmod(0o755)
+    return {"STACK": str(stack), "PATH": f"{docker.parent}:{os.environ['PATH']}"}
+
+
+def test_a_service_starts_the_stack_where_it_is(bake: Bake, run: Run, copied: dict[str, str]):
+    service = bake()
+    said = run("make", "stack-lite", cwd=service, **copied)
+    assert said.endswith("compose --file lite.yaml up --detach, for 14 days, 1209600000 ms\n")
+    passwords = Path(copied["STACK"]) / ".env"
+    assert passwords.stat().st_mode & 0o777 == 0o600
+    before = passwords.read_text(encoding="utf-8")
+    said = run("make", "stack", cwd=service, **copied, KEEP_DAYS="3")
+    assert said.endswith("compose --file compose.yaml up --detach, for 3 days, 259200000 ms\n")
+    assert passwords.read_text(encoding="utf-8") == before
+
+
+def test_a_service_says_how_to_get_the_stack_where_there_is_none(bake: Bake, fail: Run):
+    said = fail("make", "stack", cwd=bake())
+    assert "no stack at ../stack: copy the folder stack of the template there" in said

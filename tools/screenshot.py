@@ -9,7 +9,7 @@ from demo.purchase import buy_over_rest
 from demo.services import SERVICES, installed, serving
 from demo.trace import problem_of
 
-from .zipkin import Zipkin, zipkin
+from .zipkin import zipkin
 
 TEMPLATE = Path(__file__).parents[1]
 OFFLINE = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -24,11 +24,11 @@ def main() -> None:
         buy_over_rest(port)  # the first request opens the connections
         trace_id = buy_over_rest(port)
         server.trace(trace_id, lambda spans: spans and not problem_of(spans, SERVICES))
-        picture(server, trace_id, Path(sys.argv[1]).resolve())
+        picture(f"{server.url}/traces/{trace_id}", Path(sys.argv[1]).resolve())
 
 
-def picture(server: Zipkin, trace_id: str, path: Path) -> None:
-    """Look at one trace in a browser that has never been used before."""
+def picture(url: str, path: Path) -> None:
+    """Look at one page in a browser that has never been used before."""
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
             [
@@ -39,7 +39,7 @@ def picture(server: Zipkin, trace_id: str, path: Path) -> None:
                 "--window-size=1400,800",
                 f"--virtual-time-budget={SETTLE_MS}",
                 f"--screenshot={path}",
-                f"{server.url}/traces/{trace_id}",
+                url,
             ],
             check=True,
             stderr=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ Zipkin computes that for spans in memory only. Its own job for Elasticsearch
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
@@ -28,56 +28,57 @@ class Link(NamedTuple):
 
 def link(server: Api, day: date) -> int:
     """Write the links of a day, in place of those that were there; return how many there are."""
-    links = links_of(_spans(server, day))
-    index = f"zipkin-dependency-{day}"
-    server.bulk(_actions(index, links))
+    index = f"zipkin-span-{day}"
+    hits = list(_hits(server, day))
+    spans = [hit["_source"] for hit in hits if hit["_index"] == index]
+    before = [hit["_source"] for hit in hits if hit["_index"] != index]
+    links = links_of(spans, before)
+    server.bulk(_actions(f"zipkin-dependency-{day}", links))
     return len(links)
 
 
-def links_of(spans: Iterable[Span]) -> dict[Link, tuple[int, int]]:
+def links_of(spans: Sequence[Span], before: Sequence[Span] = ()) -> dict[Link, tuple[int, int]]:
     """Return how many calls there were, and how many of them failed.
 
     A call is a span of the side that was called, or one of the caller where that side has sent
-    none, as a database.
+    none, as a database. The caller may be among the spans `before`, whose own calls do not count.
     """
-    sides = _sides(spans)
     calls: Counter[Link] = Counter()
     errors: Counter[Link] = Counter()
-    for pair, failed in _calls(*sides):
+    for pair, failed in _calls(spans, _by_id([*before, *spans])):
         calls[pair] += 1
         errors[pair] += failed
     return {pair: (count, errors[pair]) for pair, count in calls.items()}
 
 
-def _sides(spans: Iterable[Span]) -> tuple[dict[SpanId, Span], list[Span]]:
-    """Return the spans of those who call, by id, and of those who are called."""
-    asking: dict[SpanId, Span] = {}
-    answering = []
-    for span in spans:
-        if span["kind"] in ASKING:
-            asking[span["traceId"], span["id"]] = span
-        else:
-            answering.append(span)
-    return asking, answering
+def _by_id(spans: Sequence[Span]) -> dict[SpanId, Span]:
+    """Return the spans by id; of two that share one, as B3 allows, the caller's."""
+    in_order = sorted(spans, key=lambda span: span["kind"] in ASKING)
+    return {(span["traceId"], span["id"]): span for span in in_order}
 
 
-def _calls(asking: dict[SpanId, Span], answering: list[Span]) -> Iterator[tuple[Link, bool]]:
-    unanswered = dict(asking)
-    for span in answering:
-        caller = _caller(span, asking)
+def _calls(spans: Sequence[Span], by_id: Mapping[SpanId, Span]) -> Iterator[tuple[Link, bool]]:
+    answered = set()
+    for span in (span for span in spans if span["kind"] not in ASKING):
+        caller = _caller(span, by_id)
         if caller is not None:
-            unanswered.pop((caller["traceId"], caller["id"]), None)
-        yield from _call(
-            _name(caller, "local") or _name(span, "remote"), _name(span, "local"), span
-        )
-    for span in unanswered.values():
-        yield from _call(_name(span, "local"), _name(span, "remote"), span)
+            answered.add((caller["traceId"], caller["id"]))
+        parent = _name(caller, "local") or _name(span, "remote")
+        yield from _call(parent, _name(span, "local"), span)
+    for span in (span for span in spans if span["kind"] in ASKING):
+        if (span["traceId"], span["id"]) not in answered:
+            yield from _call(_name(span, "local"), _name(span, "remote"), span)
 
 
-def _caller(span: Span, asking: dict[SpanId, Span]) -> Span | None:
-    """Return the caller's span, which with B3 may have the same id."""
-    trace_id = span["traceId"]
-    return asking.get((trace_id, span["id"])) or asking.get((trace_id, span.get("parentId", "")))
+def _caller(span: Span, by_id: Mapping[SpanId, Span]) -> Span | None:
+    """Return the caller's span, or that of the call in which it called: it may have sent no other.
+
+    A call that is not sampled leaves the spans of both servers if it fails, and no client's.
+    """
+    same = by_id.get((span["traceId"], span["id"]))
+    if same is not None and same["kind"] in ASKING:
+        return same
+    return by_id.get((span["traceId"], span.get("parentId", "")))
 
 
 def _call(parent: str, child: str, span: Span) -> Iterator[tuple[Link, bool]]:
@@ -90,21 +91,16 @@ def _name(span: Span | None, side: str) -> str:
     return endpoint.get("serviceName", "")
 
 
-def _spans(server: Api, day: date) -> Iterator[Span]:
+def _hits(server: Api, day: date) -> Iterator[dict[str, Any]]:
+    """Yield the spans of calls, of a day and of the last minutes before it."""
     midnight = datetime.combine(day, time(), UTC)
     since_ms = int((midnight - OVERLAP).timestamp() * 1000)
-    query = {
-        "bool": {
-            "filter": [
-                {"terms": {"kind": ["CLIENT", "SERVER", "PRODUCER", "CONSUMER"]}},
-                {"range": {"timestamp_millis": {"gte": since_ms}}},
-            ]
-        }
-    }
+    filters = [
+        {"terms": {"kind": ["CLIENT", "SERVER", "PRODUCER", "CONSUMER"]}},
+        {"range": {"timestamp_millis": {"gte": since_ms}}},
+    ]
     index = f"zipkin-span-{day - timedelta(days=1)},zipkin-span-{day}"
-    for hit in server.every(index, {"query": query, "_source": FIELDS}):
-        if hit["_index"].endswith(str(day)) or hit["_source"]["kind"] in ASKING:
-            yield hit["_source"]
+    yield from server.every(index, {"query": {"bool": {"filter": filters}}, "_source": FIELDS})
 
 
 def _actions(index: str, links: Mapping[Link, tuple[int, int]]) -> Iterator[object]:

@@ -1,5 +1,6 @@
 """Each rule of ElastAlert fires once, is silent for its pause, and fires again afterwards."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from .traffic import Line, calls_in
 
 pytestmark = pytest.mark.stack
 
-PAUSE_S, SILENT_S, EVERY_S = 60, 30, 5
+PAUSE_S, SILENT_S, EVERY_S = 30, 15, 4
 PATIENCE_S = 400  # several rounds of all rules, on a machine that does other things, too
 CHOSEN = {
     "ALERT_TO": "post2",
@@ -83,9 +84,11 @@ def again_and_again(write: Callable[[], None]) -> Iterator[None]:
 
     writer = threading.Thread(target=keep_writing)
     writer.start()
-    yield
-    is_over.set()
-    writer.join()
+    try:
+        yield
+    finally:
+        is_over.set()
+        writer.join()
 
 
 def counted(told: Hook) -> Counter[Told]:
@@ -135,7 +138,7 @@ def test_a_service_that_is_well_is_left_alone(history: dict[str, Any], told: Hoo
 def test_each_rule_fires_once_and_no_rule_is_switched_off(
     history: dict[str, Any], running: ElastAlert
 ):
-    assert "disabled" not in running.output().lower()
+    assert set(re.findall(r"Disabled rules are: (.*)", running.output())) == {"[]"}
     if history["ill_s"] < PAUSE_S:  # else a rule may have had its pause, on a slow machine
         assert set(history["ill"].values()) == {1}
 
@@ -162,7 +165,5 @@ def again(told: Hook, once: Counter[Told]) -> set[str]:
 def check(alert: dict[str, Any], lines: list[Line]) -> None:
     """Assert that the message leads to the trace of a line, by what it is about."""
     of_trace = [line for line in lines if line.get("trace.id") == alert["trace_id"]]
-    assert of_trace or alert["rule"] == SILENT
-    assert alert["operation"] in {line.get("event.action", "") for line in of_trace} | {""}
-    assert alert["operation"] or alert["rule"] == SILENT
+    assert alert["operation"] in {line.get("event.action") for line in of_trace}
     assert alert["link"] == f"http://zipkin.test/zipkin/traces/{alert['trace_id']}"

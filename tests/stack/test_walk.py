@@ -3,6 +3,7 @@
 Beats is answered by Elastic's own library, in the place of Logstash.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,9 @@ import pytest
 
 from demo.services import environment, spans_to
 from tools.backend import wait_until
+from tools.screenshot import picture
 from tools.zipkin import Zipkin, zipkin
+from twinport.service.ports import Ports
 from twinport.testing import Running, free_port, own_environment, running
 
 from .elastalert import elastalert
@@ -89,22 +92,25 @@ def fleet(
         told = stack.enter_context(hook())
         server = stack.enter_context(zipkin(**storage(node, passwords)))
         port = stack.enter_context(beats(node, passwords["LOGSTASH_PASSWORD"]))
+        queues = tmp_path_factory.mktemp("queues")
+        away = shipping(port, queues / "called") | spans_to(server.endpoint)
+        called = ports_of(stack.enter_context(in_production(pair[0], away)))
+        away = shipping(port, queues / "calling") | spans_to(server.endpoint)
+        away["clients.order-book.target"] = f"localhost:{called.grpc}"
+        calling = ports_of(stack.enter_context(in_production(pair[1], away)))
         stack.enter_context(elastalert(alerts(node, passwords, told, server)))
-        shipping = {"kind": "logstash", "host": "127.0.0.1", "port": port}
-        queue = tmp_path_factory.mktemp("queues")
-        central = {f"logs.sinks.central.{key}": value for key, value in shipping.items()}
-        both = central | spans_to(server.endpoint)
-        order_book, checkout = pair
-        called = stack.enter_context(
-            in_production(order_book, both | {"logs.sinks.central.queue_dir": queue / "called"})
-        )
-        target = {"clients.order-book.target": f"localhost:{called.ports().grpc}"}
-        calling = stack.enter_context(
-            in_production(
-                checkout, both | target | {"logs.sinks.central.queue_dir": queue / "calling"}
-            )
-        )
-        yield Fleet(node, server, told, calling.ports().http)
+        yield Fleet(node, server, told, calling.http)
+
+
+def shipping(port: int, queue: Path) -> dict[str, object]:
+    sink = {"kind": "logstash", "host": "127.0.0.1", "port": port, "queue_dir": queue}
+    return {f"logs.sinks.central.{key}": value for key, value in sink.items()}
+
+
+def ports_of(service: Running) -> Ports:
+    """Wait for a service on a machine on which much else is being started."""
+    service.logged("ready", seconds=PATIENCE_S)
+    return service.ports()
 
 
 def alerts(node: Node, passwords: dict[str, str], told: Hook, server: Zipkin) -> dict[str, str]:
@@ -150,11 +156,19 @@ def test_an_alert_leads_to_the_lines_of_both_services_and_to_the_span(
     assert {line["service.name"] for line in lines} == BOTH
     spans = called.zipkin.trace(alert["trace_id"], lambda spans: names_in(spans) == BOTH)
     assert names_in(spans) == BOTH
+    take_picture(alert["link"], f"stack-{kind}.png")
     if kind == "slow":
         assert max(span["duration"] for span in spans) > 10**6
     else:
         assert any("error" in span["tags"] for span in spans)
         assert "RuntimeError" in {line.get("error.type") for line in lines}
+
+
+def take_picture(url: str, name: str) -> None:
+    """Take one for the docs, where `make stack-pictures` has asked for it."""
+    folder = os.environ.get("STACK_PICTURES")
+    if folder:
+        picture(url, Path(folder) / name)
 
 
 def names_in(spans: list[dict[str, Any]]) -> set[str]:

@@ -40,6 +40,7 @@ SPANS = [
     span(6, "CLIENT", "order-book", 5, remoteEndpoint={"serviceName": "postgres"}),
     span(7, "CLIENT", "order-book", 5, remoteEndpoint={"serviceName": "postgres"}, **ERROR),
     span(8, "PRODUCER", "order-book", 5, remoteEndpoint={"serviceName": "kafka"}),
+    span(11, "SERVER", "stock", 5, **ERROR),  # of a call that was not sampled, and failed
     span(9, "SERVER", "stock", 8, remoteEndpoint={"serviceName": "old-shop"}, traceId=OTHER),
     span(10, "CLIENT", "stock", 9, traceId=OTHER),
     span(10, "SERVER", "prices", 9, shared=True, traceId=OTHER),
@@ -69,7 +70,7 @@ def send(server: Zipkin) -> None:
     headers = {"content-type": "application/json"}
     with urlopen(Request(server.endpoint, json.dumps(SPANS).encode(), headers), timeout=30):
         pass
-    wait_until(lambda: len(server.get(f"/api/v2/trace/{TRACE}") or []) == 8, 60)
+    wait_until(lambda: len(server.get(f"/api/v2/trace/{TRACE}") or []) == 9, 60)
     wait_until(lambda: len(server.get(f"/api/v2/trace/{OTHER}") or []) == 3, 60)
 
 

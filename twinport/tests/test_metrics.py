@@ -1,6 +1,6 @@
 """What Prometheus reads on the management port, from the real service, with its own parser."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,6 +8,9 @@ import grpc
 import httpx2
 import pytest
 from prometheus_client import Counter
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from sample.app import build
@@ -18,6 +21,8 @@ from twinport import Service
 from twinport.clients.settings import ClientRetries, ClientSettings
 from twinport.errors import UnavailableError
 from twinport.service.ports import Ports
+from twinport.testing import FakeZipkin
+from twinport.traces import TracesSettings
 
 from support.callers import ByRest, ByRpc
 
@@ -202,3 +207,42 @@ async def test_both_sides_of_a_call_count_the_same_bytes(calling: Serving, ports
         (size,) = ours.samples(sent, "_sum").values()
         assert [size] == list(theirs.samples(received, "_sum").values())
         assert size > 0
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Iterator[Settings]:
+    """Settings by which no call is sampled unless its caller says so, and spans are sent."""
+    with FakeZipkin() as collector:
+        traces = TracesSettings(endpoint=collector.endpoint, sample_ratio=0)
+        yield settings.model_copy(update={"traces": traces})
+
+
+async def test_a_bucket_names_the_trace_of_its_call_where_openmetrics_is_asked_for(
+    ports, http, channel
+):
+    sampled, other = f"00-{'a' * 32}-{'b' * 16}-01", f"00-{'c' * 32}-{'b' * 16}-00"
+    stub = OrderServiceStub(channel)
+    await stub.ListOrders(pb.ListOrdersRequest(), metadata=[("traceparent", sampled)])
+    for parent in (sampled, other):
+        await http.get("/v1/orders", headers={"traceparent": parent})
+    text = await openmetrics_of(ports)
+    assert text.endswith("# EOF\n")
+    assert set(exemplars_in(text)) == {(f"{HTTP}_bucket", "a" * 32), (f"{RPC}_bucket", "a" * 32)}
+
+
+async def openmetrics_of(ports: Ports) -> str:
+    wanted = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    async with httpx2.AsyncClient() as http:
+        url = f"http://127.0.0.1:{ports.management}/metrics"
+        answer = await http.get(url, headers={"accept": wanted})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    return answer.text
+
+
+def exemplars_in(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the name of each bucket that has an exemplar, and the trace; all must hold it."""
+    samples = [sample for family in openmetrics_families(text) for sample in family.samples]
+    for sample in samples:
+        if sample.exemplar is not None:
+            assert sample.exemplar.value <= float(sample.labels["le"])
+            yield sample.name, sample.exemplar.labels["trace_id"]

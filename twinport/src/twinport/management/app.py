@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 from annotated_types import Gt, Le
 from loguru import logger
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -37,6 +38,8 @@ from ..validation import parsed
 from .settings import ManagementSettings
 
 LOCAL_ONLY = "only callers on this machine may, as management.token is not set"
+
+OPENMETRICS = "application/openmetrics-text"
 
 ROOT = "root"  # what the logger above all others is called here
 LONGEST = timedelta(days=30)
@@ -202,7 +205,9 @@ def management_app(
     """Return the application; what changes or reveals something is not for everybody."""
     gatekeeper = Gatekeeper(settings.token)
 
-    async def metered(_: Request) -> Response:
+    async def metered(request: Request) -> Response:
+        if OPENMETRICS in request.headers.get("accept", ""):
+            return Response(metrics.render_openmetrics(), media_type=CONTENT_TYPE_LATEST)
         return Response(metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def listed(_: Request) -> Response:

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -15,12 +16,15 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from ..calls import Call
 from ..clients.outgoing_call import ClientCall
+from .exemplars import Exemplars
 from .settings import MetricsSettings
 
 Key = tuple[str, ...]
+Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
 MANY = 500  # values that wait to be counted: a sorted list is counted at once
 
@@ -54,6 +58,8 @@ RPC_CLIENT_NAMES = (
     "rpc_client_call_received_message_size_bytes",
     "rpc_client_call_sent_message_size_bytes",
 )
+
+OPENMETRICS, OPENMETRICS_END = "application/openmetrics-text; version=1.0.0", b"# EOF\n"
 
 Names = tuple[str, str, str]
 LabelSource = tuple[str | int | None, ...]  # what the labels follow from
@@ -90,6 +96,7 @@ class Histogram:
         self._name, self._documentation, self._labels = name, documentation, labels
         self._bounds, self._unit = tuple(sorted(bounds)), unit
         self._series: dict[Key, Series] = {}
+        self.exemplars = Exemplars(bounds)
 
     def series(self, key: Key) -> Series:
         """Return what has these labels."""
@@ -100,8 +107,11 @@ class Histogram:
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         edges = [*(str(bound / self._unit) for bound in self._bounds), "+Inf"]
         for key, series in self._series.items():
-            buckets = zip(edges, accumulate(series.counts), strict=True)
-            family.add_metric(key, list(buckets), series.sum / self._unit)
+            exemplars = self.exemplars.of(key)
+            buckets: list[Bucket] = list(zip(edges, accumulate(series.counts), strict=True))
+            for number, exemplar in exemplars.items():
+                buckets[number] = *buckets[number][:2], exemplar
+            family.add_metric(key, buckets, series.sum / self._unit)
         return family
 
 
@@ -134,6 +144,7 @@ class CallMetrics(Generic[AnyCall]):
             Histogram(received, "Bytes that a call received.", labels, SIZES, 1),
             Histogram(sent, "Bytes that a call sent.", labels, SIZES, 1),
         )
+        self.exemplars = self._all[0].exemplars
 
     def observe(self, source: LabelSource, call: AnyCall) -> None:
         """Count `call`, whose labels follow from `source`."""
@@ -264,6 +275,13 @@ class Metrics(Collector):
         else:
             self._http.observe((call.method, call.route, call.status), call)
 
+    def note_trace(self, call: Call) -> None:
+        """Note a call that has left a span, so that a bucket leads to its trace."""
+        if call.transport == "grpc":
+            self._rpc.exemplars.note(_rpc_labels(call), call)
+        else:
+            self._http.exemplars.note(_http_labels(call), call)
+
     def observe_client(self, call: ClientCall) -> None:
         """Count a call to another service; a ClientObserver."""
         if call.transport == "grpc":
@@ -274,6 +292,11 @@ class Metrics(Collector):
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, what the service counts itself included."""
         return generate_latest(self._registry) + generate_latest(REGISTRY)
+
+    def render_openmetrics(self) -> bytes:
+        """Return the same by OpenMetrics, which has exemplars, and an end."""
+        encode, _ = choose_encoder(OPENMETRICS)
+        return encode(self._registry).removesuffix(OPENMETRICS_END) + encode(REGISTRY)
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was observed; called by the registry."""

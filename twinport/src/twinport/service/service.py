@@ -73,7 +73,7 @@ class Service:
         readings = Readings(
             self._gate.counts, logs.dropped, tracing.dropped, self._background.restarts
         )
-        self._metrics = Metrics(settings.metrics, readings)
+        self._metrics = _metrics(settings, tracing, readings)
         is_metered = settings.metrics.enabled
         observers = (*observers, *([self._metrics.observe] if is_metered else []))
         self._edge = _edge(settings, tracing, observers, self._gate)
@@ -198,6 +198,14 @@ class Service:
             end()
         await servers.close(waits.grace.total_seconds())
         self._stage = "resources"
+
+
+def _metrics(settings: Settings, tracing: Tracing, readings: Readings) -> Metrics:
+    """Return the measurements; where spans are sent, they name traces of the calls measured."""
+    metrics = Metrics(settings.metrics, readings)
+    if settings.metrics.enabled and settings.traces.exporter != "none":
+        tracing.kept = metrics.note_trace
+    return metrics
 
 
 def _edge(settings: Settings, tracing: Tracing, observers: Sequence[Observer], gate: Gate) -> Edge:

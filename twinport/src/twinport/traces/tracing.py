@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from loguru import logger
@@ -72,7 +72,10 @@ def resource_of(identity: Identity) -> Resource:
 
 
 class Tracing:
-    """The parts that trace one service; `propagator` decides about each call when it begins."""
+    """The parts that trace one service; `propagator` decides about each call when it begins.
+
+    `kept` hears of each call that has left a span.
+    """
 
     def __init__(
         self, settings: TracesSettings, resource: Resource, queue: SpanQueue | None
@@ -84,6 +87,7 @@ class Tracing:
         self._tracer = self.provider.get_tracer(SCOPE.name)
         self._keeps_errors = settings.keep_errors
         self._slow_ns = int(settings.keep_slower_than.total_seconds() * 1e9)
+        self.kept: Callable[[Call], None] = _ignored
 
     def add(self, processor: SpanProcessor) -> None:
         """Show `processor` each span that is complete."""
@@ -103,6 +107,7 @@ class Tracing:
         is_kept = call.sampled or call.duration_ns > self._slow_ns
         if is_kept or (call.code not in UNKEPT and self._keeps_errors and is_failure(call)):
             self._spans.release(server_span(call, self.provider.resource, SCOPE))
+            self.kept(call)
 
     def dropped(self) -> int:
         """Return how many spans have never reached the backend."""
@@ -124,6 +129,10 @@ class Tracing:
                 await sent.wait()
         except TimeoutError:
             self._queue.give_up()
+
+
+def _ignored(_: Call) -> None:
+    """Nobody wants to hear of calls that leave a span."""
 
 
 class OpenServerSpan:
