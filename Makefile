@@ -301,7 +301,7 @@ endef
 
 # What a service of one store has locked, by its own `make lock`.
 locked = rm -rf .build/$(1) && $(BIN)/cookiecutter --no-input -o .build/$(1) . service_name=order-book store=$(1) >/dev/null && \
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C .build/$(1)/order-book $(2) && cp .build/$(1)/order-book/requirements*.lock '$(SERVICE)/stores/$(1)/'
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C .build/$(1)/order-book $(2) && cp .build/$(1)/order-book/requirements*.lock '$(SERVICE)'/stores/$(1)/
 
 define compile
 $(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
