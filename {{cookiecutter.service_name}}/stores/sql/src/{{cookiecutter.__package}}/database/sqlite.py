@@ -1,8 +1,9 @@
 """SQLite: one file, for a single replica; what is committed is on the disk."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import URL, event, text
@@ -72,4 +73,10 @@ def _interrupt(connection: Any, *_: object) -> None:
 
 
 async def _interrupted(driver: Any) -> None:
-    await driver.interrupt()
+    with suppress(ValueError, sqlite3.Error):  # it may have ended by itself
+        if driver.in_transaction:
+            # Closing alone leaves the file locked as long as Python knows a statement with rows
+            # left, and until then an interrupt would end the rollback, too.
+            await driver.rollback()
+        else:
+            await driver.interrupt()
