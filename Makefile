@@ -8,6 +8,7 @@ LIBRARY := twinport/.venv# of the library's own tools and tests
 SAMPLE  := twinport/tests/sample_service
 BAKED   := .build/order-book
 BENCHED := .build/bench/order-book
+STORES  := sql redis memory
 BENCH   := $(BENCHED)/.venv/bin/python bench
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock"
@@ -34,15 +35,16 @@ WORKERS ?= 4
 # Where this is set, each process compiles what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-# How often proof does what could fail now and then.
+# How often proof does what could fail now and then; how often test-stores kills a service with SQLite.
 TURNS := 10
+KILLS := 5
 
 # The newest that runs on Java 17; the slim one keeps spans in memory and has the dashboard.
 ZIPKIN  := 3.6.1
 ZIPJAR  := .build/zipkin-server-$(ZIPKIN)-slim.jar
 COPYJAR := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: help demo test library test-library test-bakes test-peers test-backends test-image zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
+.PHONY: help demo test library test-library test-bakes test-peers test-backends test-stores test-image zipkin screenshot test-newest test-next test-pythons bench proof cost cost-accept bench-baked bench-tools lint format call-path docs dist lock upgrade names clean moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -62,7 +64,7 @@ test-library: $(LIBRARY)/.generated ## its tests alone
 # What is made for several tests is mostly made for those of one file, so one worker runs them.
 test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-check and test what was baked
 	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		-m "not backends and not image and not newest and not next and not peers and not pythons"
+		-m "not backends and not image and not newest and not next and not peers and not pythons and not stores"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
@@ -71,6 +73,10 @@ test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are n
 test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backends in trouble
 	@tools/need.sh prometheus=prometheus
 	$(PYTEST) -m backends -v
+
+test-stores: .venv/.installed ## replicas on a real PostgreSQL, a real Redis and SQLite, while what can go wrong does
+	@tools/need.sh pg_ctlcluster=postgresql redis-server=redis-server
+	KILLS=$(KILLS) $(PYTEST) -m stores -v -s
 
 test-image: .venv/.installed .build/bin/actionlint ## a service's image, built and run; what needs Go or systemd to be checked
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap systemd-analyze=systemd
@@ -100,6 +106,7 @@ bench: bench-baked bench-tools ## what calls, a start and the settings cost (hal
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
 	cd twinport && .venv/bin/python -m pytest -q --hypothesis-profile=long $$(grep -rl --include="test_*.py" "from hypothesis" tests)
+	$(MAKE) test-stores KILLS=100
 	for turn in $$(seq $(TURNS)); do $(MAKE) test-peers test-backends || exit 1; done
 
 cost: bench-baked bench-tools ## fail if a call has become dearer, in instructions, than was accepted
@@ -132,11 +139,12 @@ lock: .venv/.installed ## all locks, so that they fit both pyproject.toml, and t
 upgrade: .venv/.installed ## the same, with the newest versions
 	$(call compile,upgrade,--upgrade)
 
+names: LOCKS = $(STORES:%='$(SERVICE)/stores/%/requirements-dev.lock') twinport/requirements.lock
 names: .venv/.installed ## the list of taken names, from the locks of the service and of the library's extras
 	$(call bake)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) .venv/.locked
-	$(BIN)/uv pip install --quiet --python $(BAKED)/.venv/bin/python --no-deps --require-hashes -r twinport/requirements.lock
-	$(BAKED)/.venv/bin/python tools/taken_names.py '$(SERVICE)/requirements-dev.lock' twinport/requirements.lock > .build/taken-names.txt
+	for lock in $(LOCKS); do $(BIN)/uv pip install --quiet --python $(BAKED)/.venv/bin/python --no-deps --require-hashes -r "$$lock" || exit 1; done
+	$(BAKED)/.venv/bin/python tools/taken_names.py $(LOCKS) > .build/taken-names.txt
 	mv .build/taken-names.txt taken-names.txt
 
 clean: ## remove all that was installed or made
@@ -203,7 +211,7 @@ $(ZIPJAR):
 
 bench-baked: .venv/.installed
 	@rm -rf $(BENCHED)/src $(BENCHED)/config $(BENCHED)/proto
-	@$(BIN)/cookiecutter --no-input -f -o .build/bench . service_name=order-book >/dev/null
+	@$(BIN)/cookiecutter --no-input -f -o .build/bench . service_name=order-book store=memory >/dev/null
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BENCHED) install
 	$(BIN)/uv pip install --quiet --python $(BENCHED)/.venv/bin/python --no-deps --require-hashes -r bench/requirements.lock
 
@@ -215,14 +223,16 @@ define bake
 @$(BIN)/cookiecutter --no-input -o .build . service_name=order-book >/dev/null
 endef
 
+# What a service of one store has locked, by its own `make lock`.
+locked = rm -rf .build/$(1) && $(BIN)/cookiecutter --no-input -o .build/$(1) . service_name=order-book store=$(1) >/dev/null && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C .build/$(1)/order-book $(2) && cp .build/$(1)/order-book/requirements*.lock '$(SERVICE)/stores/$(1)/'
+
 define compile
 $(COMPILE) $(2) --group dev pyproject.toml -o requirements.lock
 $(COMPILE) $(2) --all-extras --group twinport/pyproject.toml:dev twinport/pyproject.toml -o twinport/requirements.lock
 $(COMPILE) $(2) tests/peers/requirements.in -o tests/peers/requirements.lock
 $(COMPILE) $(2) tests/deploy/requirements.in -o tests/deploy/requirements.lock
-$(call bake)
-PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(BAKED) $(1)
-cp $(BAKED)/requirements.lock $(BAKED)/requirements-dev.lock '$(SERVICE)/'
-$(COMPILE) $(2) -c '$(SERVICE)/requirements-dev.lock' -c twinport/requirements.lock bench/requirements.in -o bench/requirements.lock
+for store in $(STORES); do $(call locked,$$store,$(1)) || exit 1; done
+$(COMPILE) $(2) -c '$(SERVICE)/stores/memory/requirements-dev.lock' -c twinport/requirements.lock bench/requirements.in -o bench/requirements.lock
 $(MAKE) names
 endef

@@ -67,8 +67,8 @@ def bake(name: str, folder: Path) -> Path:
         if path.name != ".venv":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     options = ["--no-input", "--overwrite-if-exists", "--output-dir", str(folder)]
-    answer = f"service_name={name}"
-    _run([str(TOOLS / "cookiecutter"), *options, str(TEMPLATE), answer], TEMPLATE)
+    answers = (f"service_name={name}", "store=memory")
+    _run([str(TOOLS / "cookiecutter"), *options, str(TEMPLATE), *answers], TEMPLATE)
     return project
 
 

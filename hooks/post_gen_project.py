@@ -1,4 +1,4 @@
-"""Leave out what was not chosen, add the library, and say what to type next."""
+"""Leave out what was not chosen, add store and library, and say what to type next."""
 
 import json
 import os
@@ -62,6 +62,8 @@ def origin() -> str:
 
 
 project = Path.cwd()
+shutil.copytree(project / "stores" / answers["store"], project, dirs_exist_ok=True)
+shutil.rmtree(project / "stores")
 for path, (question, *choices) in ONLY_WITH.items():
     if answers.get(question) not in choices:
         remove(project / path)

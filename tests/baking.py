@@ -14,6 +14,7 @@ TEMPLATE = Path(__file__).parents[1]
 SERVICE = TEMPLATE / "{{cookiecutter.service_name}}"
 TOOLS = Path(sys.executable).parent  # where the template's own tools are: cookiecutter, cruft, uv
 
+STORES = ["sql", "redis", "memory"]
 NAMES = ["order-book", "a", "a-service-with-a-rather-long-name-42"]
 
 Bake = Callable[..., Path]

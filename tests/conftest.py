@@ -102,7 +102,7 @@ def _as_it_was(template: Path) -> Iterator[None]:
     older = template / "twinport/src/twinport/older.py"
     older.write_text('"""Gone since."""\n', encoding="utf-8")
     page, project = template / "twinport/docs/logs.md", template / "twinport/pyproject.toml"
-    changed = [page, project, *template.glob("{{*/*.lock")]
+    changed = [page, project, *template.glob("{{*/stores/*/*.lock")]
     texts = {path: path.read_text(encoding="utf-8") for path in changed}
     page.unlink()
     for path in changed[1:]:

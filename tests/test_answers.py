@@ -12,9 +12,10 @@ from resource import RUSAGE_CHILDREN, getrusage
 import pytest
 from click import ClickException
 
-TEMPLATE = Path(__file__).parents[1]
+from tests.baking import SERVICE, STORES, TEMPLATE
+
 LOCKS = [
-    TEMPLATE / "{{cookiecutter.service_name}}/requirements-dev.lock",
+    *(SERVICE / f"stores/{store}/requirements-dev.lock" for store in STORES),
     TEMPLATE / "twinport/requirements.lock",
 ]
 
@@ -83,14 +84,14 @@ def test_a_refusal_is_one_line_right_after_the_question(tmp_path):
     asked = ask(tmp_path, str(TEMPLATE), typed="Order Book\n")
     assert asked.returncode == 2
     assert asked.stderr == f"Error: service_name 'Order Book': {FORM}: order-book\n"
-    assert "[1/4] Service name" in asked.stdout
-    assert "[2/4]" not in asked.stdout
+    assert "[1/5] Service name" in asked.stdout
+    assert "[2/5]" not in asked.stdout
 
 
-def test_four_questions_are_asked_and_two_commands_are_left_to_type(tmp_path):
-    asked = ask(tmp_path, str(TEMPLATE), typed="tea-shop\nSells tea.\nTea Team\n2\n")
+def test_five_questions_are_asked_and_two_commands_are_left_to_type(tmp_path):
+    asked = ask(tmp_path, str(TEMPLATE), typed="tea-shop\nSells tea.\nTea Team\n2\n2\n")
     assert asked.returncode == 0
-    assert re.findall(r"\[\d/(\d)\]", asked.stdout) == ["4"] * 4
+    assert re.findall(r"\[\d/(\d)\]", asked.stdout) == ["5"] * 5
     assert asked.stdout.endswith("\n    cd tea-shop\n    make run\n\n")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import NAMES, Run
+from tests.baking import NAMES, STORES, Run
 
 APP = '''"""Composition root: the one place that knows every part of the service."""
 
@@ -19,14 +19,8 @@ async def build(service: Service, settings: Settings) -> None:
     """Wire the features; what is opened here is closed in reverse order at the stop."""
 '''
 
-SETTINGS = '''"""What this service can be told: the sections that every service has."""
-
-import twinport
-
-
-class Settings(twinport.Settings):
-    """Everything that may differ between two deployments."""
-'''
+SETTINGS = '"""What this service can be told: the sections that every service has."""\n\n'
+README = re.compile(r"^```python\n# settings.py\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 STOCK = '''"""A feature that needs a database, which is not there."""
 
@@ -61,16 +55,20 @@ def is_green(service: Path, run: Run) -> None:
     assert " passed" in run("make", *goals, cwd=service, WORKERS="0")  # as ours are workers
 
 
-def test_the_example_can_be_deleted_without_a_trace(bake, run: Run):
-    service = bake()
+@pytest.mark.parametrize("store", STORES)
+def test_the_example_can_be_deleted_without_a_trace(bake, run: Run, store: str):
+    service = bake(store=store)
     for folder in ("src/order_book/orders", "proto/order_book/orders", "tests/orders"):
         shutil.rmtree(service / folder)
     shutil.rmtree(service / "proto")
     (service / "src/order_book/app.py").write_text(APP)
-    (service / "src/order_book/settings.py").write_text(SETTINGS)
+    (left,) = README.findall((service / "README.md").read_text())
+    (service / "src/order_book/settings.py").write_text(SETTINGS + left)
     is_green(service, run)
     assert "No such file" not in run("make", "install", "wheels", cwd=service)
     run(".venv/bin/order-book", "config", "check", cwd=service)
+    if store == "sql":
+        assert run(".venv/bin/order-book", "migrate", cwd=service) == ""
 
 
 def test_a_setting_may_be_required(bake, run: Run):
@@ -121,12 +119,15 @@ async def build(service: Service, settings: Settings) -> None:
 def require(service: Path, values: str) -> None:
     """Tell the tests what has no default."""
     conftest = service / "tests/conftest.py"
-    body = re.compile(r"(def required\(.*\n(?: .*\n)*?    return )\{\}")
-    text, count = body.subn(lambda found: found[1] + values, conftest.read_text())
+    body = re.compile(r"(def required\(.*\n(?: .*\n)*?    return \{.*\})")
+    text, count = body.subn(lambda found: f"{found[1]} | {values}", conftest.read_text())
     assert count == 1
     conftest.write_text(text)
 
 
-@pytest.mark.parametrize("name", ["orders", *NAMES[1:]])  # test_install.py has the first
-def test_a_service_of_any_allowed_name_is_green(bake, run: Run, name: str):
-    is_green(bake(service_name=name), run)
+@pytest.mark.parametrize(
+    ("name", "store"),  # test_install.py has the first name with the first store
+    [("orders", "memory"), (NAMES[1], "redis"), (NAMES[2], "sql"), (NAMES[2], "redis")],
+)
+def test_a_service_of_any_allowed_name_and_store_is_green(bake, run: Run, name: str, store: str):
+    is_green(bake(service_name=name, store=store), run)

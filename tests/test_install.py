@@ -119,7 +119,7 @@ def test_the_locks_hold_what_the_named_extras_of_the_library_need_and_no_others(
     of = {extra: names(needs) for extra, needs in library["optional-dependencies"].items()}
     wanted = names(library["dependencies"]).union(*(of[extra] for extra in extras))
     others = set().union(*(of[extra] for extra in of.keys() - extras)) - wanted
-    locked = names((SERVICE / "requirements.lock").read_text().splitlines())
+    locked = names((SERVICE / "stores/sql/requirements.lock").read_text().splitlines())
     assert extras == {"server"}
     assert wanted <= locked
     assert locked.isdisjoint({*others, "twinport"})

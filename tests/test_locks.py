@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from tests.baking import SERVICE, TEMPLATE, TOOLS, copy_of_template, locked
+from tests.baking import SERVICE, STORES, TEMPLATE, TOOLS, copy_of_template, locked
 
 LOCKS = [
     TEMPLATE / "requirements.lock",
@@ -13,8 +13,7 @@ LOCKS = [
     TEMPLATE / "tests/peers/requirements.lock",
     TEMPLATE / "tests/deploy/requirements.lock",
     TEMPLATE / "bench/requirements.lock",
-    SERVICE / "requirements.lock",
-    SERVICE / "requirements-dev.lock",
+    *SERVICE.glob("stores/*/*.lock"),
 ]
 ENTRY = r"[a-z0-9-]+==\S+(?: ; .+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
 
@@ -26,12 +25,21 @@ def test_a_lock_is_versions_and_hashes_and_nothing_else(lock):
     assert re.fullmatch(f"{re.escape(header)}(?:{ENTRY})+", text)
 
 
-def test_development_runs_on_the_very_versions_of_production():
+@pytest.mark.parametrize("store", STORES)
+def test_development_runs_on_the_very_versions_of_production(store):
+    folder = SERVICE / "stores" / store
     production, development = (
-        locked(SERVICE / "requirements.lock"),
-        locked(SERVICE / "requirements-dev.lock"),
+        locked(folder / "requirements.lock"),
+        locked(folder / "requirements-dev.lock"),
     )
     assert production.items() <= development.items()
+
+
+def test_what_services_of_all_stores_need_they_have_in_one_version():
+    locks = [locked(SERVICE / f"stores/{store}/requirements-dev.lock") for store in STORES]
+    versions = {(name, lock[name]) for lock in locks for name in lock}
+    assert len({name for name, _ in versions}) == len(versions)
+    assert min(locks, key=len) == locks[STORES.index("memory")]
 
 
 def test_the_code_generator_is_not_newer_than_what_its_code_may_meet(bake):
@@ -41,18 +49,19 @@ def test_the_code_generator_is_not_newer_than_what_its_code_may_meet(bake):
     assert f"grpcio>={version}" in project["project"]["dependencies"]
 
 
+@pytest.mark.parametrize("store", ["sql", "redis"])  # each has all that `memory` has
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
 @pytest.mark.parametrize(
     "platform", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin"]
 )
-def test_everything_installs_without_a_compiler(tmp_path, run, platform, version):
+def test_everything_installs_without_a_compiler(tmp_path, run, platform, version, store):
     wanted = ("--python-platform", platform, "--python-version", version, "--target", "nowhere")
     sources = (
         "--require-hashes",
         "--only-binary",
         ":all:",
         "-r",
-        SERVICE / "requirements-dev.lock",
+        SERVICE / f"stores/{store}/requirements-dev.lock",
     )
     run(TOOLS / "uv", "pip", "install", "--dry-run", *wanted, *sources, cwd=tmp_path)
 

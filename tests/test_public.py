@@ -23,11 +23,12 @@ PAGES = [
 CODE = [path for folder in (SERVICE, ROOT / "demo") for path in folder.rglob("*.py")]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 JINJA = re.compile(r"{{ *cookiecutter[^}]*}}")
+CONDITION = re.compile(r"^{%-? .* %}\n", re.MULTILINE)  # what is between stays
 
 
 def named(text: str) -> Iterator[str]:
     """Yield each name of the library that a text in Python uses, such as `twinport.span`."""
-    for node in ast.walk(ast.parse(JINJA.sub("order_book", text))):
+    for node in ast.walk(ast.parse(JINJA.sub("order_book", CONDITION.sub("", text)))):
         match node:
             case ast.ImportFrom(level=0, module=str(module), names=names) if is_ours(module):
                 yield from (f"{module}.{alias.name}" for alias in names)

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from starlette.requests import Request
 
 from sample.settings import Settings
-from twinport import profiling
-from twinport.errors import PermissionDeniedError
+from twinport import Service, profiling
+from twinport.errors import FailedPreconditionError, PermissionDeniedError, UnavailableError
 from twinport.management.app import Gatekeeper
 from twinport.service.ports import Ports
 
@@ -131,6 +131,29 @@ async def test_probes_and_metrics_are_for_everybody(guarded):
     async with operator(guarded, host="elsewhere.example") as stranger:
         paths = ("/livez", "/readyz", "/metrics")
         assert [(await stranger.get(path)).status_code for path in paths] == [200, 200, 200]
+
+
+NOT_READY = [  # what a check raises, what the answer shows
+    (FailedPreconditionError("run the command migrate"), "run the command migrate"),
+    (OSError("no host tea@db.example"), "OSError"),
+    (UnavailableError("db.example is away"), "UnavailableError"),
+]
+
+
+@pytest.mark.parametrize(("error", "shown"), NOT_READY)
+async def test_what_an_operator_has_to_do_is_shown_and_what_else_failed_only_named(
+    serving: Serving, settings: Settings, error: Exception, shown: str
+):
+    async def fail() -> None:
+        raise error
+
+    async def build(service: Service, settings: Settings) -> None:
+        service.check("orders.store", fail)
+
+    async with serving(settings, build) as ports, operator(ports) as here:
+        answer = await here.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["orders.store"]["status"] == shown
 
 
 STRANGERS = [

@@ -16,10 +16,13 @@ PARTS = [path for path in MODULES if path.parent.parent == SOURCE]  # of a featu
 WEB = {"fastapi", "starlette", "hypercorn", "uvicorn", "granian", "httpx2", "h2", "twinport.rest"}
 RPC = {"grpc", "grpc_status", "google"}
 WHOLE = {"twinport.Service", "twinport.Settings", "twinport.main"}  # the service, not a feature
+SHARED = "database"  # what the features stand on, where the service has one
 LAYERS = {  # what it may import of its own feature; what it may not import at all
     "model.py": (set(), WEB | RPC | WHOLE),
     "domain.py": ({"model"}, WEB | RPC | WHOLE),
-    "store.py": ({"domain", "model"}, WEB | RPC | WHOLE),
+    "memory.py": ({"domain", "model", "watches"}, WEB | RPC | WHOLE),
+    "store.py": ({"domain", "model", "watches"}, WEB | RPC | WHOLE),
+    "watches.py": ({"model"}, WEB | RPC | WHOLE),
     "rest.py": ({"domain", "model"}, RPC | WHOLE),
     "rpc.py": ({"domain", "model", "v1"}, WEB | WHOLE),
     "settings.py": ({"model"}, WEB | RPC | WHOLE),
@@ -54,7 +57,7 @@ def within(name: str, parts: set[str]) -> bool:
 
 @pytest.mark.parametrize("path", PARTS, ids=name_of)
 def test_a_feature_knows_no_other_feature_and_none_of_what_wires_them(path: Path):
-    own = {f"{NAME}.{path.parent.name}"}
+    own = {f"{NAME}.{path.parent.name}", f"{NAME}.{SHARED}"}
     ours = {name for _, name in imported(path) if within(name, {NAME})}
     assert {name for name in ours if not within(name, own)} == set()
 
@@ -62,7 +65,7 @@ def test_a_feature_knows_no_other_feature_and_none_of_what_wires_them(path: Path
 @pytest.mark.parametrize("path", [path for path in PARTS if path.name in LAYERS], ids=name_of)
 def test_a_layer_does_not_reach_across(path: Path):
     parts, foreign = LAYERS[path.name]
-    own = {f"{NAME}.{path.parent.name}.{part}" for part in parts}
+    own = {f"{NAME}.{path.parent.name}.{part}" for part in parts} | {f"{NAME}.{SHARED}"}
     names = {name for _, name in imported(path)}
     assert {name for name in names if within(name, foreign)} == set()
     assert {name for name in names if within(name, {NAME}) and not within(name, own)} == set()
@@ -77,7 +80,7 @@ def test_of_the_library_only_what_is_public_is_used(path: Path):
 DEFINES = (
     ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign
 )
-GUARDS = {"TYPE_CHECKING", "__name__ == '__main__'", "is_program()"}
+GUARDS = {"TYPE_CHECKING", "__name__ == '__main__'", "__name__ == 'env_py'", "is_program()"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from loguru import logger
 
+from .errors import FailedPreconditionError
+
 Probe = Callable[[], Awaitable[object]]
 
 CHECK_TIMEOUT_S = 2.0
@@ -44,7 +46,10 @@ class Health:
         self.changed = asyncio.Event()
 
     def check(self, name: str, probe: Probe) -> None:
-        """Ask `probe` for readiness; it raises if it is not well, or takes longer than 2 s."""
+        """Ask `probe` for readiness; it raises if it is not well, or takes longer than 2 s.
+
+        /readyz shows the text of a FailedPreconditionError, and of all others the class.
+        """
         self._checks[name] = probe
 
     def ready(self) -> None:
@@ -84,5 +89,10 @@ async def _check(name: str, probe: Probe) -> CheckResult:
         problem = "no answer in time"
     except Exception as error:
         logger.opt(exception=error).debug("check {!r} failed", name)
-        problem = type(error).__name__  # its text may name hosts or users: it is in the log
+        problem = _shown(error)
     return CheckResult(name, problem, time.monotonic() - started)
+
+
+def _shown(error: Exception) -> str:
+    """Say what an operator has to do; other texts may name hosts or users, and are in the log."""
+    return str(error) if isinstance(error, FailedPreconditionError) else type(error).__name__

@@ -7,10 +7,10 @@ from typing import NoReturn
 from twinport import Service, UnavailableError
 
 from {{ cookiecutter.__package }}.orders.domain import Orders, OrderStore
+from {{ cookiecutter.__package }}.orders.memory import MemoryOrderStore
 from {{ cookiecutter.__package }}.orders.model import Order, Placed
 from {{ cookiecutter.__package }}.orders.rest import orders_router
 from {{ cookiecutter.__package }}.orders.rpc import OrderServicer
-from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )

@@ -6,13 +6,13 @@ import pytest
 from twinport import AlreadyExistsError, InvalidArgumentError
 
 from {{ cookiecutter.__package }}.orders.domain import Orders
+from {{ cookiecutter.__package }}.orders.memory import MemoryOrderStore
 from {{ cookiecutter.__package }}.orders.model import (
     NewOrder,
     PageRequest,
     QuoteRequest,
     WatchRequest,
 )
-from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
 
 TEA = NewOrder(sku="tea", quantity=1)
 

@@ -10,8 +10,8 @@ from twinport import UnavailableError
 from twinport.testing import Refusal, RefusedError, Serving
 
 from {{ cookiecutter.__package }}.orders.domain import Orders
+from {{ cookiecutter.__package }}.orders.memory import MemoryOrderStore
 from {{ cookiecutter.__package }}.orders.rest import orders_router
-from {{ cookiecutter.__package }}.orders.store import MemoryOrderStore
 from {{ cookiecutter.__package }}.orders.v1 import orders_pb2 as pb
 
 from .clients import Client, RestClient, RpcClient, soon

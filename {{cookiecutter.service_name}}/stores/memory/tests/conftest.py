@@ -11,7 +11,7 @@ from {{ cookiecutter.__package }}.settings import Settings
 
 @pytest.fixture
 def required() -> dict[str, object]:
-    """What has no default, and in production is a secret: {"orders.database": "postgresql://..."}."""
+    """What has no default: {"orders.house": "Earl"}."""
     return {}
 
 

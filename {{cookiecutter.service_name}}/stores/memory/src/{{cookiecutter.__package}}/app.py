@@ -4,9 +4,9 @@ from twinport import Service
 
 from .orders.access import ACCESS
 from .orders.domain import Orders
+from .orders.memory import MemoryOrderStore
 from .orders.rest import orders_router
 from .orders.rpc import OrderServicer
-from .orders.store import MemoryOrderStore
 from .orders.v1.orders_pb2_grpc import add_OrderServiceServicer_to_server
 from .settings import Settings
 

@@ -1,6 +1,5 @@
-"""Orders kept in memory; swap this file for a database."""
+"""Orders kept in memory: gone with the process, and known to no other one."""
 
-import asyncio
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Sequence
@@ -8,15 +7,11 @@ from collections.abc import AsyncGenerator, Sequence
 from twinport import ResourceExhaustedError
 
 from .model import Order, Placed
-
-BATCH = 100  # orders that a watcher takes at a time
+from .watches import Watches
 
 
 class MemoryOrderStore:
-    """A log in the order of positions; a watcher is a position in it, so a slow one costs nothing.
-
-    What is deleted leaves the log, and `capacity` (orders) bounds it.
-    """
+    """A log in the order of positions; what is deleted leaves it, `capacity` (orders) bounds it."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
@@ -24,8 +19,8 @@ class MemoryOrderStore:
         self._by_id: dict[str, tuple[Placed, str]] = {}
         self._by_key: dict[str, Order] = {}
         self._end = time.time_ns()  # tokens from before a restart point to before every order
-        self._changed = asyncio.Event()
-        self._ended = False
+        self._watches = Watches(self.page)
+        self.end_watches = self._watches.end
 
     async def add(self, order: Order, key: str) -> Order:
         """Keep `order` unless `key` is taken; raises ResourceExhaustedError."""
@@ -39,7 +34,7 @@ class MemoryOrderStore:
         self._by_id[order.id] = placed, key
         if key:
             self._by_key[key] = order
-        self._wake_watchers()
+        self._watches.wake()
         return order
 
     async def find(self, order_id: str) -> Order | None:
@@ -62,24 +57,8 @@ class MemoryOrderStore:
     async def end(self) -> int:
         return self._end
 
-    async def watch(self, after: int) -> AsyncGenerator[Placed, None]:
-        while not self._ended:
-            changed = self._changed  # taken before the read, or a change during it is lost
-            news = await self.page(after, BATCH)
-            for placed in news:
-                after = placed.position
-                yield placed
-            if not news:
-                await changed.wait()
-
-    def end_watches(self) -> None:
-        """Let every watch end, now and later."""
-        self._ended = True
-        self._wake_watchers()
-
-    def _wake_watchers(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def watch(self, after: int) -> AsyncGenerator[Placed, None]:
+        return self._watches.after(after)
 
 
 def _position(placed: Placed) -> int:

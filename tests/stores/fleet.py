@@ -1,0 +1,84 @@
+"""Replicas of a service as processes, and load on them."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+from twinport.testing import free_port, own_environment, running
+
+LOAD = Path(__file__).with_name("load.py")
+PACKAGE = "order_book"
+PATIENCE_S = 180
+
+
+class Replica:
+    """A process on ports of its own, which it keeps when it is started again."""
+
+    def __init__(self, service: Path, url: str, sources: Path | None = None) -> None:
+        self._service, self._url = service, url
+        self._sources = sources or service / "src"
+        self.ports = {name: free_port() for name in ("http", "grpc", "management")}
+        self.start()
+
+    def start(self) -> None:
+        settings: dict[str, object] = {"database.url": self._url}
+        settings |= {f"{name}.port": port for name, port in self.ports.items()}
+        command = [python_of(self._service), "-m", PACKAGE, "run"]
+        variables = own_environment() | {"PYTHONPATH": str(self._sources)}
+        self.process = running(command, self._service, settings, variables)
+        self.process.ports()
+
+    def kill(self) -> None:
+        self.process.signal(signal.SIGKILL)
+        self.process.exit_status()
+
+    def stop(self) -> int:
+        return self.process.stop()
+
+
+class Load:
+    """Calls of all replicas, until `ended`."""
+
+    def __init__(self, service: Path, replicas: list[Replica], workers: int = 8) -> None:
+        asked = {"package": PACKAGE, "ports": [each.ports for each in replicas], "workers": workers}
+        self._process = subprocess.Popen(
+            [python_of(service), str(LOAD), json.dumps(asked)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=own_environment(),
+            text=True,
+        )
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "begun\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def ended(self) -> dict[str, Any]:
+        """Return what came of it."""
+        said, _ = self._process.communicate("", timeout=PATIENCE_S)
+        result: dict[str, Any] = json.loads(said)
+        return result
+
+
+def python_of(service: Path) -> Path:
+    return service / ".venv/bin/python"
+
+
+def migrate(service: Path, url: str, sources: Path | None = None) -> str:
+    """Run the command; return what it said."""
+    done = subprocess.run(
+        [python_of(service), "-m", PACKAGE, "migrate", f"--set=database.url={url}"],
+        cwd=service,
+        env=own_environment() | {"PYTHONPATH": str(sources or service / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout

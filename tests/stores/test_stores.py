@@ -1,0 +1,125 @@
+"""Two replicas on one store, under load, while what can go wrong does."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.stores.fleet import Load, Replica, migrate
+from tests.stores.servers import Postgresql, Redis, Server
+
+pytestmark = pytest.mark.stores
+
+DEADLINE_S, SLACK_S = 2.0, 3.0  # of each call; what a busy machine takes to tell of it
+QUIET_S = 2.0
+AWAY_S, SILENT_S = 10.0, 5.0
+KINDS = {"postgresql": (Postgresql, "sql"), "redis": (Redis, "redis")}
+
+
+class Fleet(NamedTuple):
+    server: Server
+    replicas: list[Replica]
+    service: Path
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def fleet(
+    request: pytest.FixtureRequest,
+    services: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Fleet]:
+    kind, store = KINDS[request.param]
+    server, service = kind(tmp_path_factory.mktemp(request.param)), services[store]
+    with ExitStack() as stack:
+        server.start()
+        stack.callback(server.stop)
+        if store == "sql":
+            migrate(service, server.url)
+        replicas = [Replica(service, server.url) for _ in range(2)]
+        for replica in replicas:
+            stack.callback(replica.stop)
+        yield Fleet(server, replicas, service)
+
+
+def quiet(fleet: Fleet) -> None:
+    """Nothing happens."""
+    time.sleep(AWAY_S / 2)
+
+
+def a_replica_is_killed_and_starts_again(fleet: Fleet) -> None:
+    fleet.replicas[1].kill()
+    time.sleep(QUIET_S)
+    fleet.replicas[1].start()
+
+
+def the_store_restarts(fleet: Fleet) -> None:
+    fleet.server.stop()
+    fleet.server.start()
+
+
+def the_store_is_away(fleet: Fleet) -> None:
+    fleet.server.stop()
+    time.sleep(AWAY_S)
+    fleet.server.start()
+
+
+def the_store_is_silent(fleet: Fleet) -> None:
+    fleet.server.signal(signal.SIGSTOP)
+    time.sleep(SILENT_S)
+    fleet.server.signal(signal.SIGCONT)
+
+
+EVENTS = [
+    quiet,
+    a_replica_is_killed_and_starts_again,
+    the_store_restarts,
+    the_store_is_away,
+    the_store_is_silent,
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
+def test_what_was_answered_is_kept_once_and_every_watch_sees_it(
+    fleet: Fleet, event: Callable[[Fleet], None]
+):
+    with Load(fleet.service, fleet.replicas) as load:
+        time.sleep(QUIET_S)
+        event(fleet)
+        time.sleep(QUIET_S)
+        result = load.ended()
+    print(f"\n{type(fleet.server).__name__}, {event.__name__}: {json.dumps(result)}")
+    is_right(result)
+
+
+def is_right(result: dict[str, Any]) -> None:
+    assert result["answered"]
+    for fault in ("lost", "kept_twice", "answered_differently", "missed_by_a_watch"):
+        assert result[fault] == [], fault
+    assert result["seen_twice"] == 0
+    assert result["slowest_s"] < DEADLINE_S + SLACK_S
+    assert {"INTERNAL", "UNKNOWN", "ALREADY_EXISTS"}.isdisjoint(result["errors"])
+
+
+def test_a_file_of_sqlite_keeps_what_was_answered_when_its_service_is_killed(
+    services: dict[str, Path], tmp_path: Path
+):
+    times = int(os.environ.get("KILLS", "5"))
+    url = f"sqlite:///{tmp_path / 'orders.db'}"
+    migrate(services["sql"], url)
+    replica = Replica(services["sql"], url)
+    with Load(services["sql"], [replica]) as load:
+        for _ in range(times):
+            time.sleep(QUIET_S / 4)
+            replica.kill()
+            replica.start()
+        time.sleep(QUIET_S)
+        result = load.ended()
+    replica.stop()
+    print(f"\nSQLite, killed {times} times: {json.dumps(result)}")
+    is_right(result)

@@ -1,0 +1,1 @@
+"""The Redis that the features, and all replicas of the service, share."""

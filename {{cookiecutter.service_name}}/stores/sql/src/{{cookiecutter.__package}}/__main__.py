@@ -1,0 +1,18 @@
+"""Command line of the service."""
+
+import sys
+
+import twinport
+
+from .app import build
+from .database.migrate import MIGRATE
+from .settings import Settings
+
+
+def main() -> int:
+    """Do what the command line says and return the exit status."""
+    return twinport.main(Settings, build, [MIGRATE])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The database that the features share: SQLite for one replica, PostgreSQL for several."""
