@@ -35,9 +35,9 @@ class Image(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def image(service: Path) -> Image:
+def image(service_in_memory: Path) -> Image:
     base = containers.base()
-    containers.build(service, base, IMAGE, VERSION="1.2.3", COMMIT=COMMIT)
+    containers.build(service_in_memory, base, IMAGE, VERSION="1.2.3", COMMIT=COMMIT)
     return Image(IMAGE, base)
 
 
