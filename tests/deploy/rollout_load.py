@@ -97,14 +97,15 @@ async def pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 class Callers:
-    """Call without a pause; count what was answered, and keep what was not."""
+    """Call without a pause until `stop`; count what was answered, and keep what was not."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
         self.answered: Counter[str] = Counter()
         self.failed: list[str] = []
 
     async def go_on(self, name: str, call: Callable[[], Awaitable[object]]) -> None:
-        while True:
+        while not self._stop.is_set():
             try:
                 await call()
                 self._count(name)
@@ -148,7 +149,7 @@ async def called(url: str, target: str, stop: asyncio.Event) -> None:
     """Call until `stop`, and tell what came of it."""
     rest = ClientSettings(url=url, deadline=PATIENCE)
     rpc = ClientSettings(target=target, deadline=PATIENCE)
-    callers, order = Callers(), CreateOrderRequest(**ORDER)
+    callers, order = Callers(stop), CreateOrderRequest(**ORDER)
     async with connect(rpc) as channel, connect_http(rest) as client:
         create = OrderServiceStub(channel).CreateOrder
         calls = {
@@ -156,10 +157,7 @@ async def called(url: str, target: str, stop: asyncio.Event) -> None:
             "kept": lambda: client.get("/v1/orders"),
             "post": lambda: asyncio.to_thread(post, f"{url}/v1/orders"),
         }
-        tasks = [asyncio.create_task(callers.go_on(*each)) for each in calls.items()]
-        await stop.wait()
-        for task in tasks:
-            task.cancel()
+        await asyncio.gather(*(callers.go_on(*each) for each in calls.items()))
     tell("ended", answered=callers.answered, failed=callers.failed)
 
 

@@ -73,9 +73,9 @@ def test_no_call_fails_while_every_replica_is_replaced(cluster: Cluster):
     cluster.answered(1)
     for turn, replaced in enumerate(old, start=2):
         cluster.replica()
-        assert replaced.stop() == 0
+        assert replaced.stop(WAIT_S) == 0
         cluster.answered(turn)
-    assert cluster.calls.stop() == 0
+    assert cluster.calls.stop(WAIT_S) == 0
     ended = cluster.calls.lines[-1]
     assert ended["failed"] == []
     assert min(ended["answered"][kind] for kind in KINDS) >= 100 * (REPLICAS + 1)
