@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cookiecutter.main import cookiecutter
+
 from twinport.testing import own_environment
 
 TEMPLATE = Path(__file__).parents[1]
@@ -39,6 +41,15 @@ def command(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedP
         text=True,
         check=False,
     )
+
+
+def installed_in(folder: Path, *options: str, **answers: str) -> Path:
+    """Bake a service and install it, with what is there already of an earlier one."""
+    place = {"output_dir": str(folder), "overwrite_if_exists": True}
+    service = Path(cookiecutter(str(TEMPLATE), no_input=True, extra_context=answers, **place))
+    done = command("make", *options, "install", cwd=service)
+    assert done.returncode == 0, done.stdout
+    return service
 
 
 def variables() -> dict[str, str]:

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
-from tests.baking import TEMPLATE, Bake, Run, command, commit, copy_of_template, variables
+from tests.baking import (
+    TEMPLATE,
+    Bake,
+    Run,
+    command,
+    commit,
+    copy_of_template,
+    installed_in,
+    variables,
+)
 
 
 @pytest.fixture
@@ -72,11 +81,7 @@ def installed_by_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _installed(tmp_path_factory: pytest.TempPathFactory, *options: str) -> Path:
-    folder = tmp_path_factory.mktemp("in stalled")
-    service = Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder)))
-    done = command("make", *options, "install", cwd=service)
-    assert done.returncode == 0, done.stdout
-    return service
+    return installed_in(tmp_path_factory.mktemp("in stalled"), *options)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.baking import installed_in
 from twinport.testing import Running, running
 
 TEMPLATE = Path(__file__).parents[2]
@@ -43,6 +44,12 @@ class Peer(NamedTuple):
 
 
 Start = Callable[..., Peer]
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A service that needs no migration."""
+    return installed_in(tmp_path_factory.mktemp("peers"), store="memory")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from twinport.testing import free_port, own_environment, running
 LOAD = Path(__file__).with_name("load.py")
 PACKAGE = "order_book"
 PATIENCE_S = 180
+DEADLINE_S, SLACK_S = 2.0, 3.0  # of each call; what a busy machine takes to tell of it
 
 
 class Replica:
@@ -82,3 +83,13 @@ def migrate(service: Path, url: str, sources: Path | None = None) -> str:
         check=True,
     )
     return done.stdout
+
+
+def is_right(result: dict[str, Any]) -> None:
+    """Compare what came of a load with what a store promises."""
+    assert result["answered"]
+    for fault in ("lost", "kept_twice", "answered_differently", "missed_by_a_watch"):
+        assert result[fault] == [], fault
+    assert result["seen_twice"] == 0
+    assert result["slowest_s"] < DEADLINE_S + SLACK_S
+    assert {"INTERNAL", "UNKNOWN", "ALREADY_EXISTS"}.isdisjoint(result["errors"])

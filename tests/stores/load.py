@@ -18,9 +18,10 @@ import grpc
 import httpx2
 
 DEADLINE_S = 2.0
-PAUSE_S = 0.05
+PAUSE_S = 0.1
 CATCHING_UP_S = 30.0
 PAGE = 1000
+RUN = f"tea-{time.time_ns()}"  # other runs have used other articles
 OK = {200, 201}
 
 
@@ -135,7 +136,7 @@ async def order_for_ever(
 ) -> None:
     number = 0
     while not is_over.is_set():
-        await ordered(f"tea-{worker}-{number}", worker + number, replicas, told)
+        await ordered(f"{RUN}-{worker}-{number}", worker + number, replicas, told)
         number += 1
 
 

@@ -85,8 +85,6 @@ class Postgresql(Server):
         self._data.mkdir()
         if os.getuid() == 0:
             subprocess.run(["chown", OWNER, self._data], check=True)
-            for parent in (folder, *folder.parents):  # those of pytest let nobody else in
-                parent.chmod(parent.stat().st_mode | 0o011)
         made = [*as_owner(), *self._tool("initdb"), "--auth=trust", f"--username={OWNER}"]
         subprocess.run(made, check=True, capture_output=True, cwd="/")
 

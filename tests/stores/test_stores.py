@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pytest
 
-from tests.stores.fleet import Load, Replica, migrate
+from tests.stores.fleet import Load, Replica, is_right, migrate
 from tests.stores.servers import Postgresql, Redis, Server
 
 pytestmark = pytest.mark.stores
 
-DEADLINE_S, SLACK_S = 2.0, 3.0  # of each call; what a busy machine takes to tell of it
 QUIET_S = 2.0
 AWAY_S, SILENT_S = 10.0, 5.0
 KINDS = {"postgresql": (Postgresql, "sql"), "redis": (Redis, "redis")}
@@ -32,11 +32,13 @@ class Fleet(NamedTuple):
 def fleet(
     request: pytest.FixtureRequest,
     services: dict[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Fleet]:
     kind, store = KINDS[request.param]
-    server, service = kind(tmp_path_factory.mktemp(request.param)), services[store]
+    service = services[store]
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix=store)))
+        folder.chmod(0o711)  # for the user of the server; those of pytest are for nobody else
+        server = kind(folder)
         server.start()
         stack.callback(server.stop)
         if store == "sql":
@@ -95,15 +97,6 @@ def test_what_was_answered_is_kept_once_and_every_watch_sees_it(
         result = load.ended()
     print(f"\n{type(fleet.server).__name__}, {event.__name__}: {json.dumps(result)}")
     is_right(result)
-
-
-def is_right(result: dict[str, Any]) -> None:
-    assert result["answered"]
-    for fault in ("lost", "kept_twice", "answered_differently", "missed_by_a_watch"):
-        assert result[fault] == [], fault
-    assert result["seen_twice"] == 0
-    assert result["slowest_s"] < DEADLINE_S + SLACK_S
-    assert {"INTERNAL", "UNKNOWN", "ALREADY_EXISTS"}.isdisjoint(result["errors"])
 
 
 def test_a_file_of_sqlite_keeps_what_was_answered_when_its_service_is_killed(
