@@ -11,7 +11,8 @@ from typing import Any
 from tests.baking import TEMPLATE
 from twinport.testing import Running
 
-FOLDER = TEMPLATE / ".build/image"  # kept: the base and what pip downloaded are quick the next time
+# Kept, so that the base and what pip fetched are quick the next time; podman knows it by its path.
+FOLDER = (TEMPLATE / ".build/image").resolve()
 STORAGE = ("--root", FOLDER / "storage", "--runroot", FOLDER / "run")
 BUILD = ("--isolation=chroot", "--network=host", "--format=docker", "--layers")
 # Not by systemd, which need not run here; and within what a container may be allowed to have.
