@@ -16,6 +16,9 @@ ONLY_WITH = {
     ".github": ("ci", "github"),
     ".gitlab-ci.yml": ("ci", "gitlab"),
     "deploy/kubernetes/migrate": ("store", "sql"),
+    "deploy/kubernetes/overlays/development/database.yaml": ("store", "sql"),
+    "deploy/kubernetes/overlays/production/database.yaml": ("store", "sql"),
+    "deploy/kubernetes/overlays/production": ("store", "sql", "redis"),
 }
 NOT_FOR_CRUFT = {"_repo_dir", "_output_dir", "_checkout"}  # of this machine, or said elsewhere
 
@@ -65,7 +68,7 @@ project = Path.cwd()
 shutil.copytree(project / "stores" / answers["store"], project, dirs_exist_ok=True)
 shutil.rmtree(project / "stores")
 for path, (question, *choices) in ONLY_WITH.items():
-    if answers.get(question) not in choices:
+    if answers[question] not in choices:
         remove(project / path)
 shutil.rmtree(project / "vendor/twinport", ignore_errors=True)
 shutil.copytree(template / "twinport", project / "vendor/twinport", ignore=unwanted)

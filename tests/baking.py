@@ -16,8 +16,15 @@ TEMPLATE = Path(__file__).parents[1]
 SERVICE = TEMPLATE / "{{cookiecutter.service_name}}"
 TOOLS = Path(sys.executable).parent  # where the template's own tools are: cookiecutter, cruft, uv
 
-STORES = ["sql", "redis", "memory"]
 NAMES = ["order-book", "a", "a-service-with-a-rather-long-name-42"]
+STORES = ["sql", "redis", "memory"]
+BAKES = [  # each answer once, with each kind of name, and two mixtures
+    {"service_name": NAMES[0], "store": "sql", "ci": "github"},
+    {"service_name": NAMES[1], "store": "redis", "ci": "gitlab"},
+    {"service_name": NAMES[2], "store": "memory", "ci": "none"},
+    {"service_name": NAMES[0], "store": "redis", "ci": "none"},
+    {"service_name": NAMES[0], "store": "memory", "ci": "gitlab"},
+]
 
 Bake = Callable[..., Path]
 Run = Callable[..., str]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import NAMES, SERVICE, STORES
+from tests.baking import BAKES, SERVICE, STORES
 
 NOT_RENDERED = re.compile(r"vendor/|\.cruft\.json|.*cache")  # the last by a linter
 
@@ -17,16 +17,16 @@ def texts(folder: Path) -> dict[Path, str]:
     return {name: path.read_text(encoding="utf-8") for name, path in kept.items()}
 
 
-@pytest.mark.parametrize(("name", "store"), [*zip(NAMES, STORES, strict=True)])
-def test_nothing_is_left_to_render(bake, name, store):
-    baked = texts(bake(service_name=name, store=store))
+@pytest.mark.parametrize("answers", BAKES, ids=lambda answers: "-".join(answers.values()))
+def test_nothing_is_left_to_render(bake, answers):
+    baked = texts(bake(**answers))
     assert [path for path, text in baked.items() if "cookiecutter" in f"{path}{text}"] == []
     assert [path for path, text in baked.items() if re.search(r"\{%|\{#", text)] == []
 
 
-@pytest.mark.parametrize(("name", "store"), [*zip(NAMES, STORES, strict=True)])
-def test_no_line_is_left_blank_by_mistake(bake, name, store):
-    baked = texts(bake(service_name=name, store=store))
+@pytest.mark.parametrize("answers", BAKES, ids=lambda answers: "-".join(answers.values()))
+def test_no_line_is_left_blank_by_mistake(bake, answers):
+    baked = texts(bake(**answers))
     scar = re.compile(r"\A\s|[ \t]$|\n{4}|\n\n\Z|[^\n]\Z", re.MULTILINE)
     assert [
         (path, text[m.start() - 40 : m.end()])

@@ -11,6 +11,20 @@ CHECKS = TEMPLATE / ".build/checks/bin"
 
 
 @pytest.fixture(scope="session")
+def service_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without a database, which needs nobody beside it."""
+    folder, answers = tmp_path_factory.mktemp("memory"), {"store": "memory"}
+    made = cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder), extra_context=answers)
+    return Path(made)
+
+
+@pytest.fixture(scope="session")
+def installed_in_memory(service_in_memory: Path, run: Run) -> Path:
+    run("make", "install", cwd=service_in_memory)
+    return service_in_memory
+
+
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A baked service, as it is; nothing is installed in it."""
     folder = tmp_path_factory.mktemp("baked")

@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.baking import TEMPLATE, command
+from tests.baking import TEMPLATE
 from twinport.testing import Running
 
-FOLDER = TEMPLATE / ".build/image"  # kept: the base and what pip downloaded are quick the next time
+# Kept, so that the base and what pip fetched are quick the next time; podman knows it by its path.
+FOLDER = (TEMPLATE / ".build/image").resolve()
 STORAGE = ("--root", FOLDER / "storage", "--runroot", FOLDER / "run")
 BUILD = ("--isolation=chroot", "--network=host", "--format=docker", "--layers")
 # Not by systemd, which need not run here; and within what a container may be allowed to have.
@@ -44,9 +45,9 @@ def podman_command() -> Sequence[str | Path]:
 
 
 def _done(*words: str | Path) -> str:
-    done = command(*words, cwd=TEMPLATE)
-    assert done.returncode == 0, done.stdout
-    return done.stdout.strip()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    return done.stdout.strip()  # podman's own complaints, of no systemd, are in the other one
 
 
 def base() -> str:

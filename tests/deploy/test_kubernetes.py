@@ -158,9 +158,7 @@ def test_a_mistake_in_the_settings_is_found_before_the_service_starts(manifests:
     (check,) = (each for each in spec["initContainers"] if each["args"] == ["config", "check"])
     (container,) = spec["containers"]
     assert check["env"][:2] == container["env"][:2]
-    assert [
-        mount for mount in check["volumeMounts"] if mount not in container["volumeMounts"]
-    ] == []
+    assert all(mount in container["volumeMounts"] for mount in check["volumeMounts"])
 
 
 def test_production_has_two_replicas_of_which_one_may_go(service: Path, render: Render):
@@ -197,3 +195,41 @@ def test_prometheus_finds_the_management_port(bake: Bake, render: Render):
 
 def _has(labels: Manifest, wanted: Manifest) -> bool:
     return wanted.items() <= labels.items()
+
+
+@pytest.mark.parametrize(
+    ("store", "there"),
+    [
+        ("sql", {"migrate", "overlays/development", "overlays/production"}),
+        ("redis", {"overlays/development", "overlays/production"}),
+        ("memory", {"overlays/development"}),
+    ],
+)
+def test_every_store_is_deployed_as_it_can_be(
+    bake: Bake, render: Render, finds_nothing: Run, tmp_path: Path, store: str, there: set[str]
+):
+    service = bake(store=store)
+    folders = ("migrate", *(f"overlays/{overlay}" for overlay in OVERLAYS))
+    kubernetes = service / "deploy/kubernetes"
+    assert {folder for folder in folders if (kubernetes / folder).exists()} == there
+    for folder in there:
+        (tmp_path / "all.yaml").write_text(render(service, folder))
+        finds_nothing("kubernetes-validate", "--strict", "all.yaml", cwd=tmp_path)
+
+
+def test_the_job_that_migrates_has_what_the_pods_have(service: Path, render: Render):
+    pods = [*yaml.safe_load_all(render(service, "overlays/production"))]
+    (job,) = of("Job", [*yaml.safe_load_all(render(service, "migrate"))])
+    pod, migrating = pod_of(pods), job["spec"]["template"]
+    assert [*broken_rules(migrating)] == []
+    (container,), (migrate,) = (each["spec"]["containers"] for each in (pod, migrating))
+    for field in ("image", "volumeMounts", "securityContext"):
+        assert migrate[field] == container[field]
+    assert migrating["spec"]["volumes"] == pod["spec"]["volumes"]
+    assert migrating["metadata"]["labels"] != pod["metadata"]["labels"], "or it would be called"
+
+
+def test_replicas_share_no_file_of_sqlite(service: Path, render: Render):
+    manifests = [*yaml.safe_load_all(render(service, "overlays/production"))]
+    for container in containers(pod_of(manifests)):
+        assert {"name": "ORDER_BOOK__DATABASE__SHARED", "value": "true"} in container["env"]

@@ -59,8 +59,10 @@ def _address(number: int) -> str:
 
 
 @pytest.fixture
-def cluster(installed: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(installed, environment, tmp_path)
+def cluster(
+    installed_in_memory: Path, environment: dict[str, str], tmp_path: Path
+) -> Iterator[Cluster]:
+    cluster = Cluster(installed_in_memory, environment, tmp_path)
     yield cluster
     cluster.close()
 

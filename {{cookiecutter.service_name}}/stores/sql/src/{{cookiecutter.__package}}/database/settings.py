@@ -1,9 +1,9 @@
 """Where the database is, and how much of it one replica takes."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from twinport import Section
@@ -29,8 +29,17 @@ class DatabaseSettings(Section):
     url: Annotated[SecretStr, AfterValidator(_known)] = SecretStr("sqlite:///data/service.db")
     """`sqlite:///FILE` for one replica, `postgresql://USER:PASSWORD@HOST:PORT/NAME` for several."""
 
+    shared: bool = False
+    """Several replicas share it, so that a file of SQLite is refused; Kubernetes says so."""
+
     pool: Annotated[int, Field(ge=1, le=1000)] = 10
     """Connections of one replica at most; a call that finds none free waits for one."""
 
     timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=5)
     """The longest wait for a connection, new or from the pool, and for SQLite's lock."""
+
+    @model_validator(mode="after")
+    def _reached_by_all(self) -> Self:
+        if self.shared and make_url(self.url.get_secret_value()).drivername == "sqlite":
+            raise ValueError("url is a file of SQLite, and several replicas share the database")
+        return self
