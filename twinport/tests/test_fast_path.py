@@ -154,7 +154,6 @@ OPTIONS: dict[str, Given] = {
     "by name": {"response_model_by_alias": False},
     "dependencies": {"dependencies": [Depends(lambda: None)]},
 }
-NONE = st.just("")
 
 
 class Operation(NamedTuple):
@@ -217,15 +216,18 @@ def _in_a_thread(work: Callable[[Given], Any]) -> Any:
     return function
 
 
+SOME_SCALARS = st.sampled_from([*SCALARS, *[str] * 10])
 operations = st.builds(
     Operation,
     method=st.sampled_from(["GET", "POST", "PUT"]),
-    path=st.lists(st.sampled_from(SCALARS), max_size=2),
-    query=st.lists(st.tuples(st.sampled_from(QUERIES), st.sampled_from(DEFAULTS)), max_size=2),
-    body=st.none() | st.sampled_from(BODIES),
+    path=st.lists(SOME_SCALARS, max_size=2),
+    query=st.lists(
+        st.tuples(SOME_SCALARS | st.sampled_from(QUERIES), st.sampled_from(DEFAULTS)), max_size=2
+    ),
+    body=st.none() | st.sampled_from([*BODIES, *[Item] * 5]),
     answer=st.sampled_from([*ANSWERS]),
-    more=NONE | NONE | st.sampled_from([*MORE]),
-    options=NONE | NONE | st.sampled_from([*OPTIONS]),
+    more=st.sampled_from([""] * 40 + [*MORE]),
+    options=st.sampled_from([""] * 20 + ["created"] * 5 + [*OPTIONS]),
     place=st.sampled_from(["", "", "router", "mount"]),
     is_threaded=st.sampled_from([False] * 9 + [True]),
 )
@@ -262,7 +264,7 @@ def requests(draw: st.DrawFn, number: int, operation: Operation) -> Asked:
     values = "".join(f"/{draw(texts)}" for _ in operation.path)
     before = {"": "", "mount": "/mount"}.get(operation.place, "/tenant/inner")
     query = draw(st.lists(st.tuples(st.sampled_from(["q0", "q1", "m", "x"]), texts), max_size=3))
-    body = draw(bodies)
+    body = draw(st.just(b'{"sku": "a", "many": 2}') | bodies)
     cut = draw(st.integers(0, len(body)))
     kinds = draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=2))
     credentials = draw(st.sampled_from([(), ((b"authorization", b"somebody a"),)]))

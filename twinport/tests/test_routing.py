@@ -184,6 +184,12 @@ def test_each_request_is_answered_by_the_route_that_fastapi_finds(
     asyncio.run(check())
 
 
+async def test_a_newline_at_the_end_of_a_path_is_passed_over_as_by_fastapi():
+    builds = [route(path, "GET", path) for path in ("/a", "/{x:int}", "/b/{y}")]
+    for path in ("/a\n", "/1\n", "/b/c\n", "/b/\n", "/a\n\n"):
+        await Two(builds, "", redirects=False).check(Asked("GET", path))
+
+
 # What it costs
 
 
