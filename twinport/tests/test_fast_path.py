@@ -575,4 +575,4 @@ def test_config_show_says_which_way_each_route_goes(tmp_path):
     ways = dict(line.rsplit("  ", 1) for line in done.stdout.splitlines())
     ways = {route.strip(): way for route, way in ways.items()}
     assert ways["GET /v1/orders/{order_id}"] == "fast path"
-    assert ways["GET /v1/orders:watch"] == "FastAPI: no coroutine function"
+    assert ways["GET /v1/orders:watch"] == "FastAPI: headers"

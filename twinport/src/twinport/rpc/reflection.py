@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionResponse,
 )
 
-from ..calls import expired
+from ..calls import EARLY_S, expired
 from .server_call import Handler, RpcGuard
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
@@ -39,7 +39,7 @@ def reflection(
         answers: Any = servicer.ServerReflectionInfo(asked, context)
         async for answer in answers:
             yield answer
-        if time.time() >= until:
+        if time.time() >= until - EARLY_S:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(expired()))
 
     handler = grpc.stream_stream_rpc_method_handler(
