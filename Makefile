@@ -57,7 +57,7 @@ ANTLR      := 4.13.1
 STACK      := $(ELASTICZIP) $(ESQL) .build/stack/beats
 
 # All targets but files, whose names have a dot, a slash or a variable.
-.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(MAKEFILE_LIST))
+.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(MAKEFILE_LIST)) moved
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile

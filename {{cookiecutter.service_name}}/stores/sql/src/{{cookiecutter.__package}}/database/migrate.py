@@ -6,12 +6,10 @@ where it stands: so a feature can be deleted, its migrations with it.
 
 import asyncio
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import Connection, delete, insert, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from twinport import Command, Invocation, StartupError, UnavailableError
@@ -20,6 +18,9 @@ from .connect import connected
 from .database import Database
 from .schema import SCHEMAS
 from .settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from alembic.runtime.environment import EnvironmentContext
 
 HERE = Path(__file__).parent
 LOCK = 4_736_251_904  # any number: one replica of this command at a time
@@ -63,7 +64,8 @@ def _upgrade(connection: Connection, folder: Path) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     SCHEMAS.create(connection, checkfirst=True)
-    config = Config()
+    # Alembic is loaded by this command alone: the service starts sooner without it.
+    config = import_module("alembic.config").Config()
     for name, value in {
         "script_location": str(HERE),  # of env.py, which calls run
         "version_locations": str(folder),
@@ -71,10 +73,10 @@ def _upgrade(connection: Connection, folder: Path) -> None:
     }.items():
         config.set_main_option(name, value.replace("%", "%%"))
     config.attributes.update(run=run, connection=connection, feature=folder.parent.name)
-    command.upgrade(config, "head")
+    import_module("alembic.command").upgrade(config, "head")
 
 
-def run(context: EnvironmentContext) -> None:
+def run(context: "EnvironmentContext") -> None:
     """Do what env.py is for."""
     attributes: Mapping[str, Any] = context.config.attributes
     connection, feature = attributes["connection"], attributes["feature"]
