@@ -10,7 +10,7 @@ from bare import SERVERS, rpc
 from fastapi import APIRouter, FastAPI
 from order_book.orders.domain import Orders
 from order_book.orders.rest import orders_router
-from order_book.orders.store import MemoryOrderStore
+from order_book.orders.memory import MemoryOrderStore
 
 
 def plain(routes: int) -> FastAPI:
