@@ -38,6 +38,9 @@ WORKERS ?= 4
 # Where this is set, each process compiles what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
+# The Pythons of test-pythons, by their minor version.
+MINORS := 11 12 13 14
+
 # How often proof does what could fail now and then; how often test-stores kills a service with SQLite.
 TURNS := 10
 KILLS := 5
@@ -119,8 +122,8 @@ test-newest: .venv/.installed ## the library's and a service's tests with the ne
 test-next: .venv/.installed ## what the newest versions would break that our upper bounds keep out
 	$(PYTEST) -s -m next
 
-test-pythons: .venv/.installed ## the library's tests on each other Python there is
-	$(PYTEST) -m pythons -v
+test-pythons: .venv/.installed ## the library's tests on each other Python there is; MINORS=13 is that one
+	MINORS="$(MINORS)" $(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools bench-load ## what a service costs (half an hour); a part of it: make bench ASKED="--quick load"
 	$(BENCH)/run.py $(ASKED)
@@ -134,6 +137,7 @@ bench-docs: bench-baked bench-tools bench-load bench-others ## all tables of doc
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
 	$(MAKE) bench
 	cd twinport && .venv/bin/python -m pytest -q --hypothesis-profile=long $$(grep -rl --include="test_*.py" "from hypothesis" tests)
+	$(MAKE) test-pythons
 	$(MAKE) test-stores KILLS=100
 	for turn in $$(seq $(TURNS)); do $(MAKE) test-peers test-backends || exit 1; done
 

@@ -15,6 +15,7 @@ from tests.baking import TEMPLATE, TOOLS, Run, command, copy_of_template, locked
 
 PROJECTS = ("twinport/pyproject.toml", "{{cookiecutter.service_name}}/pyproject.toml")
 REQUIREMENT = re.compile(r'"([a-z][\w.-]*(?:\[[\w,]+\])?)((?:[<>=~]=?[\w.]+,?)+)')
+MINORS = os.environ.get("MINORS", "11 12 13 14")  # of the Pythons to try
 FEWER = "WORKERS=2"  # another suite runs beside this one
 OF_BOUNDS = "tests/test_packaging.py::test_each_dependency_has_a_floor_and_a_ceiling"
 
@@ -83,7 +84,7 @@ def beyond_bounds(template: Path) -> Iterator[str]:
 
 
 @pytest.mark.pythons
-@pytest.mark.parametrize("minor", [11, 12, 13, 14])
+@pytest.mark.parametrize("minor", map(int, MINORS.split()))
 def test_the_library_passes_its_tests_on_each_other_python(tmp_path: Path, run: Run, minor: int):
     python = found(minor)
     if python is None or sys.version_info[:2] == (3, minor):

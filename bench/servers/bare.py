@@ -11,9 +11,9 @@ from typing import Any
 import uvloop
 from fastapi import FastAPI
 from order_book.orders.domain import Orders
+from order_book.orders.memory import MemoryOrderStore
 from order_book.orders.model import NewOrder, Order
 from order_book.orders.rpc import OrderServicer
-from order_book.orders.memory import MemoryOrderStore
 from order_book.orders.v1.orders_pb2_grpc import add_OrderServiceServicer_to_server
 
 HOST = "127.0.0.1"

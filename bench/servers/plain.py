@@ -9,8 +9,8 @@ import uvloop
 from bare import SERVERS, rpc
 from fastapi import APIRouter, FastAPI
 from order_book.orders.domain import Orders
-from order_book.orders.rest import orders_router
 from order_book.orders.memory import MemoryOrderStore
+from order_book.orders.rest import orders_router
 
 
 def plain(routes: int) -> FastAPI:

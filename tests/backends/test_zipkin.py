@@ -132,7 +132,7 @@ def unsampled(server: Zipkin, pair: tuple[Path, Path], **traces: str) -> Iterato
 @contextmanager
 def broken(order_book: Path) -> Iterator[None]:
     """Give its store a bug, as a release may."""
-    (store,) = order_book.glob("src/*/orders/store.py")
+    (store,) = order_book.glob("src/*/orders/memory.py")
     healthy = store.read_text()
     assert BEGIN in healthy
     store.write_text(healthy.replace(BEGIN, "if 1 / 0:"))

@@ -8,8 +8,8 @@ from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 from connectrpc_otel import OpenTelemetryInterceptor
 from order_book.orders.domain import Orders
-from order_book.orders.model import NewOrder, Order
 from order_book.orders.memory import MemoryOrderStore
+from order_book.orders.model import NewOrder, Order
 from order_book.orders.v1 import orders_pb2 as pb
 from order_book.orders.v1.orders_connect import OrderService, OrderServiceASGIApplication
 from usual import observed_rest
