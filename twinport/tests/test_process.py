@@ -171,19 +171,25 @@ async def test_a_refusal_before_there_is_a_call_is_found_in_the_log(server: str)
 
 
 @pytest.fixture
-def few_files() -> Iterator[None]:
-    """What is started meanwhile may have few files open, until it asks for more."""
+def many_files() -> Iterator[None]:
+    """This process itself may have as many files open as it likes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_the_soft_limit_of_open_files_does_not_count(few_files: None):
-    async with started(start=executed) as service:
+async def with_few_files(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Process:
+    """Run `python ARGUMENTS`, which may have few files open until it asks for more."""
+    limited = ("sh", "-c", 'ulimit -Sn 128; exec "$@"', "sh", sys.executable)
+    return await asyncio.create_subprocess_exec(
+        *limited, *arguments, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT
+    )
+
+
+async def test_the_soft_limit_of_open_files_does_not_count(many_files: None):
+    async with started(start=with_few_files) as service:
         ports = await service.ports()
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         opening = (asyncio.open_connection("127.0.0.1", ports.http) for _ in range(300))
         wires = await asyncio.gather(*opening)
         for url in (f"http://127.0.0.1:{ports.http}/v1/orders", livez(ports)):

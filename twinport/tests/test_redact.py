@@ -50,6 +50,7 @@ MASKED = [
     ('{"m": "{\\"password\\": \\"cut", "n": 1}', '{"m": "{\\"password\\": [redacted]", "n": 1}'),
     ("token={'a': 'b}', 'c': [1]} n=1", "token=[redacted] n=1"),
     ("{'db': {'userPin': 1234, 'n': 5}}", "{'db': {'userPin': [redacted], 'n': 5}}"),
+    ('a path\\token = "abc def"', "a path\\token = [redacted]"),
     ("DBPass=a X-Amz-Signature=b", "DBPass=[redacted] X-Amz-Signature=[redacted]"),
 ]
 HARMLESS = [

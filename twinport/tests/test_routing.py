@@ -230,6 +230,7 @@ def counting() -> Iterator[list[int]]:
         sys.setprofile(None)
 
 
+TIMES = 5
 COSTS = {
     "found": (Asked("GET", "/v1/things/1"), 200),
     "converted": (Asked("GET", "/v1/1/1"), 200),
@@ -243,11 +244,14 @@ GUARDED = {"open": None, "guarded": {"found": PUBLIC, "b1": PUBLIC, "d1": PUBLIC
 
 
 async def calls_for(application: Application, asked: Asked) -> int:
-    """Return how many calls of functions a request takes."""
+    """Return how many calls of functions a request takes, when nothing else has its turn."""
     await application.answer(asked)
-    with counting() as counted:
-        await application.answer(asked)
-    return counted[0]
+    counts = []
+    for _ in range(TIMES):
+        with counting() as counted:
+            await application.answer(asked)
+        counts.append(counted[0])
+    return min(counts)
 
 
 @pytest.mark.parametrize("needs", GUARDED.values(), ids=GUARDED.keys())

@@ -142,9 +142,10 @@ class Redactor:
         """Yield where the values of secret names are."""
         at = 0
         while match := NAMED.search(text, at):
-            at, name = match.end(), _name(match)
-            if self.is_secret(name) or self.is_secret(match["index"] or ""):
-                start, at = at, _end_of_value(match, name)
+            at = match.end()
+            names = (_name(match), match["name"], match["index"] or "")  # `\\token` may be either
+            if any(map(self.is_secret, names)):
+                start, at = at, _end_of_value(match, names[0])
                 yield start, at
 
 
