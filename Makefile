@@ -92,7 +92,8 @@ test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backe
 
 test-image: .venv/.installed .build/bin/actionlint ## a service's image, built and run; what needs Go or systemd to be checked
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap systemd-analyze=systemd
-	$(PYTEST) -m image -v
+	@unshare -m true 2>/dev/null || { echo "left out: the image, as nothing may be mounted here"; exit 0; }; \
+	exec $(PYTEST) -m image -v
 
 test-stack: .venv/.installed $(ZIPJAR) .build/peers/.installed ## stack/, on a real Elasticsearch, Zipkin, ElastAlert
 	@tools/need.sh prometheus=prometheus unzip=unzip
