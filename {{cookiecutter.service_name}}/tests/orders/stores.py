@@ -1,7 +1,8 @@
-"""Stores that fail, each in its way, and the wiring of the orders with one of them."""
+"""The store in memory as two replicas have it, stores that fail, and the wiring with one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NoReturn
 
 from twinport import Service, UnavailableError
@@ -14,6 +15,18 @@ from {{ cookiecutter.__package }}.orders.rpc import OrderServicer
 from {{ cookiecutter.__package }}.orders.v1.orders_pb2_grpc import (
     add_OrderServiceServicer_to_server,
 )
+from {{ cookiecutter.__package }}.settings import Settings
+
+Replicas = tuple[OrderStore, OrderStore]
+Kind = Callable[[Settings], AbstractAsyncContextManager[Replicas]]
+
+
+@asynccontextmanager
+async def memory(_: Settings) -> AsyncIterator[Replicas]:
+    """Both in one process: nobody else knows what is in its memory."""
+    store = MemoryOrderStore()
+    yield store, store
+    store.end_watches()
 
 
 def build_with(store: OrderStore) -> Callable[..., Awaitable[None]]:

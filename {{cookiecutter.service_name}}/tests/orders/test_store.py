@@ -12,7 +12,8 @@ from {{ cookiecutter.__package }}.orders.model import Order, Placed
 from {{ cookiecutter.__package }}.orders.watches import BATCH
 from {{ cookiecutter.__package }}.settings import Settings
 
-from .kinds import KINDS, Replicas
+from .kinds import KINDS
+from .stores import Replicas
 
 T = TypeVar("T")
 

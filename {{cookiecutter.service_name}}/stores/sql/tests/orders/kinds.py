@@ -1,25 +1,15 @@
 """The stores that keep what test_store.py promises, each as two replicas have it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from {{ cookiecutter.__package }}.database.connect import connected
 from {{ cookiecutter.__package }}.database.settings import DatabaseSettings
-from {{ cookiecutter.__package }}.orders.domain import OrderStore
-from {{ cookiecutter.__package }}.orders.memory import MemoryOrderStore
 from {{ cookiecutter.__package }}.orders.store import SqlOrderStore
 from {{ cookiecutter.__package }}.settings import Settings
 
-Replicas = tuple[OrderStore, OrderStore]
-
-
-@asynccontextmanager
-async def memory(_: Settings) -> AsyncIterator[Replicas]:
-    """Both in one process: nobody else knows what is in its memory."""
-    store = MemoryOrderStore()
-    yield store, store
-    store.end_watches()
+from .stores import Kind, Replicas, memory
 
 
 @asynccontextmanager
@@ -45,5 +35,4 @@ async def sql_store(settings: DatabaseSettings) -> AsyncIterator[SqlOrderStore]:
             await asyncio.wait([following])
 
 
-KINDS: Mapping[str, Callable[[Settings], AbstractAsyncContextManager[Replicas]]]
-KINDS = {"memory": memory, "sql": sql}
+KINDS: Mapping[str, Kind] = {"memory": memory, "sql": sql}
