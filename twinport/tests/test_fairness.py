@@ -141,7 +141,5 @@ async def test_the_largest_message_keeps_others_for_no_longer_than_two_fixed_bod
 ) -> None:
     message = TINY * (GrpcLimits().message_size // len(TINY) - 10)
     async with serving(settings, built) as ports:
-        kept = [
-            await kept_by_message_s(ports.grpc, message) / reading_s() for _ in range(TIMES)
-        ]
+        kept = [await kept_by_message_s(ports.grpc, message) / reading_s() for _ in range(TIMES)]
     assert min(kept) < 2
