@@ -38,9 +38,6 @@ WORKERS ?= 4
 # Where this is set, each process compiles what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-# The Pythons of test-pythons, by their minor version.
-MINORS := 11 12 13 14
-
 # How often proof does what could fail now and then; how often test-stores kills a service with SQLite.
 TURNS := 10
 KILLS := 5
@@ -117,14 +114,14 @@ stack-pictures: ## docs/stack-*.png: what the walk of test-stack sees on Zipkin'
 	@tools/need.sh chromium=chromium
 	STACK_PICTURES="$(CURDIR)/docs" $(MAKE) test-stack STACK_TESTS=tests/stack/test_walk.py
 
-test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything
+test-newest: .venv/.installed ## the library's and a service's tests with the newest version of everything, Python's too
 	$(PYTEST) -m newest
 
 test-next: .venv/.installed ## what the newest versions would break that our upper bounds keep out
 	$(PYTEST) -s -m next
 
-test-pythons: .venv/.installed ## the library's tests on each other Python there is; MINORS=13 is that one
-	MINORS="$(MINORS)" $(PYTEST) -m pythons -v
+test-pythons: .venv/.installed ## the library's tests on each other Python there is
+	$(PYTEST) -m pythons -v
 
 bench: bench-baked bench-tools bench-load ## what a service costs (half an hour); a part of it: make bench ASKED="--quick load"
 	$(BENCH)/run.py $(ASKED)

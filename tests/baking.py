@@ -43,11 +43,15 @@ def command(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedP
     )
 
 
+# Of what is installed for one test, most is never imported, so nothing is compiled before it is.
+UNCOMPILED = {"UV_COMPILE_BYTECODE": "0", "PIP_NO_COMPILE": "1"}
+
+
 def installed_in(folder: Path, *options: str, **answers: str) -> Path:
     """Bake a service and install it, with what is there already of an earlier one."""
     place = {"output_dir": str(folder), "overwrite_if_exists": True}
     service = Path(cookiecutter(str(TEMPLATE), no_input=True, extra_context=answers, **place))
-    done = command("make", *options, "install", cwd=service)
+    done = command("make", *options, "install", cwd=service, **UNCOMPILED)
     assert done.returncode == 0, done.stdout
     return service
 

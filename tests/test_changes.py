@@ -127,7 +127,7 @@ def require(service: Path, values: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "store"),  # test_install.py has the first name with the first store
-    [("orders", "memory"), (NAMES[1], "redis"), (NAMES[2], "sql"), (NAMES[2], "redis")],
+    [("orders", "memory"), (NAMES[1], "redis"), (NAMES[2], "sql")],
 )
 def test_a_service_of_any_allowed_name_and_store_is_green(bake, run: Run, name: str, store: str):
     is_green(bake(service_name=name, store=store), run)

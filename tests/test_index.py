@@ -70,7 +70,6 @@ def test_another_service_installs_the_client_and_asks_no_index_for_the_library(
     run("make", "client", cwd=installed)
     (client,) = installed.glob("dist/order_book_client-*.whl")
     service = bake(service_name="tea-shop")
-    run("make", "install", cwd=service)
     add(client, service, where)
     with serving(*[client] * (where == "index"), sends_on=True) as index:
         alone = {"UV_DEFAULT_INDEX": index.url, "PIP_INDEX_URL": index.url}

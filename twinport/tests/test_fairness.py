@@ -92,8 +92,8 @@ async def test_a_burst_of_lines_lets_others_have_their_turn(
     http = settings.http.model_copy(update={"server": server})
     burst = path, JSON_LINES, LINE * 10_000
     async with serving(settings.model_copy(update={"http": http})) as ports:
-        kept = min([await kept_s(ports.http, *burst) for _ in range(TIMES)])
-    assert kept < min(reading_s() for _ in range(TIMES))
+        kept = [await kept_s(ports.http, *burst) / reading_s() for _ in range(TIMES)]
+    assert min(kept) < 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -102,8 +102,8 @@ async def test_the_largest_body_keeps_others_for_no_longer_than_a_few_fixed_ones
 ) -> None:
     body = SHAPES[shape](BODY_SIZE)
     async with serving(settings) as ports:
-        kept = min([await kept_s(ports.http, "", JSON, body) for _ in range(TIMES)])
-    assert kept < FEW * min(reading_s() for _ in range(TIMES))
+        kept = [await kept_s(ports.http, "", JSON, body) / reading_s() for _ in range(TIMES)]
+    assert min(kept) < FEW
 
 
 TINY = b"\x0a\x00"  # an empty message within a message: two bytes that become an object
@@ -141,5 +141,5 @@ async def test_the_largest_message_keeps_others_for_no_longer_than_two_fixed_bod
 ) -> None:
     message = TINY * (GrpcLimits().message_size // len(TINY) - 10)
     async with serving(settings, built) as ports:
-        kept = min([await kept_by_message_s(ports.grpc, message) for _ in range(TIMES)])
-    assert kept < 2 * min(reading_s() for _ in range(TIMES))
+        kept = [await kept_by_message_s(ports.grpc, message) / reading_s() for _ in range(TIMES)]
+    assert min(kept) < 2

@@ -221,7 +221,9 @@ async def test_requests_that_were_broken_off_do_not_look_complete(
         await uploading
     await uploads.ended.wait()
     assert uploads.are_complete is (code == "OK")
-    assert [ended.code for ended in calls] == [code]
+    (ended,) = calls
+    # A caller whose time is over says so, and on a busy machine that comes before our own clock.
+    assert ended.code in ({code, "CANCELLED"} if code == "DEADLINE_EXCEEDED" else {code})
 
 
 @pytest.mark.parametrize("compression", ["gzip", "deflate"])

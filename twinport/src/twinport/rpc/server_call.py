@@ -16,7 +16,6 @@ from urllib.parse import unquote
 import grpc
 
 from ..calls import (
-    EARLY_S,
     REQUEST_ID,
     TRACE_ID,
     Call,
@@ -50,6 +49,7 @@ Task: TypeAlias = "asyncio.Task[Any] | None"
 Decode = Callable[[Any], Any]
 Encode = Callable[[Any], bytes]
 
+AHEAD_S = 0.05  # a caller counts from before it sends the call, so its clock is ahead of ours
 MOMENT_S = 0.005  # ten times what grpc takes, seldom more, between two of its events
 
 
@@ -224,7 +224,7 @@ class ServerCall:
 
     def _is_late(self) -> bool:
         until = self.call.deadline
-        return until is not None and asyncio.get_running_loop().time() >= until - EARLY_S
+        return until is not None and asyncio.get_running_loop().time() >= until - AHEAD_S
 
     async def refuse(self, error: ServiceError | None) -> None:
         """Answer with `error`, if there is one."""
