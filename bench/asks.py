@@ -1,6 +1,8 @@
 """What is asked of the orders, over REST and gRPC."""
 
 import json
+from collections.abc import Iterator
+from threading import Semaphore
 from urllib.request import Request, urlopen
 
 import grpc
@@ -40,6 +42,20 @@ def quoted(talk: str, count: int) -> Ask:
     if talk == "grpc":
         return _rpc("QuoteOrders", *[pb.QuoteOrdersRequest(**ITEM)] * count)
     return Ask(f"{PATH}:quote", LINE * count, "lines")
+
+
+def quote_in_turn(port: int, count: int) -> None:
+    """Ask for so many prices in one stream, for each when the one before it is there."""
+    answered = Semaphore()
+
+    def items() -> Iterator[pb.QuoteOrdersRequest]:
+        for _ in range(count):
+            answered.acquire()
+            yield pb.QuoteOrdersRequest(**ITEM)
+
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for _ in OrderServiceStub(channel).QuoteOrders(items(), timeout=TIMEOUT_S):
+            answered.release()
 
 
 def _rpc(method: str, *messages: object) -> Ask:

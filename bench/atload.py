@@ -58,10 +58,12 @@ class Load(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one call took of the processor, in microseconds, and how many were answered a second."""
+    """What one call took of the processor, in microseconds, and what its client saw of it."""
 
     cpu: float
     rate: float
+    p50: float
+    p99: float
 
 
 def on_core(core: int) -> tuple[str, ...]:
@@ -115,8 +117,9 @@ def sampled(load: Load, core: int = CORES[-1]) -> Sample:
     """Return what one round took; raises BenchError."""
     served = load.served
     before = nanoseconds_of_all(served.process.pid)
-    rate = send(served.talk, served.port, load.ask, load.shape, load.calls, on_core(core))
-    return Sample((nanoseconds_of_all(served.process.pid) - before) / load.calls / 1000, rate)
+    seen = send(served.talk, served.port, load.ask, load.shape, load.calls, on_core(core))
+    used = nanoseconds_of_all(served.process.pid) - before
+    return Sample(used / load.calls / 1000, *seen)
 
 
 def warmed(load: Load, effort: Effort) -> Load:

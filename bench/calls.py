@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from atload import Effort, getting, in_turns, serving
+from atload import Effort, Sample, getting, in_turns, serving
 from instructions import instructions
 from processor import processor
 from tables import Part, table
@@ -10,6 +10,7 @@ from variants import SERVERS, TITLES, Variant
 
 ASSEMBLIES = (("bare", 0.01), ("usual", 0.01), ("ours", 0.01), ("usual", 1.0), ("ours", 1.0))
 HEAD = ("usual, 1 %", "**ours, 1 %**", "target", "usual, 100 %", "**ours, 100 %**")
+LATENCY = ("16 at once, ms p50 / p99", "bare", "usual, 1 %", "**ours, 1 %**")
 INSTRUCTIONS = {"hypercorn": 0.80, "uvicorn": 0.75, "granian": 0.75, "grpc": 1.15}
 AT_ONCE = {"hypercorn": 0.80, "uvicorn": 0.75, "granian": 0.75, "grpc": 1.35}
 
@@ -29,9 +30,11 @@ def one_at_a_time(effort: Effort, servers: Sequence[str] = SERVERS) -> Iterator[
 
 
 def at_once(effort: Effort, servers: Sequence[str] = SERVERS) -> Iterator[Part]:
-    """Take the processor's time, 16 calls at once."""
-    costs = [loaded(variants_on(server), effort) for server in servers]
+    """Take the processor's time, 16 calls at once, and what they took from end to end."""
+    taken = [loaded(variants_on(server), effort) for server in servers]
+    costs = [{variant: each.cpu for variant, each in samples.items()} for samples in taken]
     yield compared("16 at once", "bare, us", costs, AT_ONCE)
+    yield table("latency", LATENCY, map(_latency, taken))
 
 
 def variants_on(server: str) -> list[Variant]:
@@ -39,11 +42,11 @@ def variants_on(server: str) -> list[Variant]:
     return [Variant(assembly, server, ratio) for assembly, ratio in ASSEMBLIES]
 
 
-def loaded(variants: Sequence[Variant], effort: Effort) -> dict[Variant, float]:
-    """Return microseconds of a call of each, 16 at once."""
+def loaded(variants: Sequence[Variant], effort: Effort) -> dict[Variant, Sample]:
+    """Return what a call of each took, 16 at once."""
     with serving(variants) as served:
         loads = {variant: getting(each) for variant, each in served.items()}
-        return {variant: each.cpu for variant, each in in_turns(loads, effort).items()}
+        return in_turns(loads, effort)
 
 
 def compared(name: str, unit: str, costs: Sequence[Costs], targets: Mapping[str, float]) -> Part:
@@ -57,3 +60,9 @@ def _row(costs: Costs, targets: Mapping[str, float]) -> list[str]:
     target = f"{targets[bare.server]:.2f}" if bare.server in targets else ""
     told = (usual, f"**{ours}**", target, usual_all, f"**{ours_all}**")
     return [TITLES[bare.server], f"{of_bare:.1f}", *told]
+
+
+def _latency(samples: Mapping[Variant, Sample]) -> list[str]:
+    bare, usual, ours, *_ = (f"{each.p50:.1f} / {each.p99:.1f}" for each in samples.values())
+    (variant, *_) = samples
+    return [TITLES[variant.server], bare, usual, f"**{ours}**"]

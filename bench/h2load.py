@@ -41,17 +41,34 @@ class Shape(NamedTuple):
         return self.connections * self.streams
 
 
-def send(talk: str, port: int, ask: Ask, shape: Shape, calls: int, under: Iterable[str]) -> float:
-    """Send so many calls, and return how many were answered a second; raises BenchError."""
+class Answered(NamedTuple):
+    """Calls that were answered a second, and the milliseconds that 50 % and 99 % took at most."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+def send(
+    talk: str, port: int, ask: Ask, shape: Shape, calls: int, under: Iterable[str]
+) -> Answered:
+    """Send so many calls; raises BenchError."""
     url = f"http://127.0.0.1:{port}{ask.path}"
     how = ["-n", str(calls), "-c", str(shape.connections), "-m", str(shape.streams)]
     version = ["--h1"] if talk == "h1" else []
-    with NamedTemporaryFile() as file:
+    with NamedTemporaryFile() as file, NamedTemporaryFile("r") as log:
         file.write(ask.body)
         file.flush()
         body = ["-d", file.name, *_fields(ask)] if ask.body else []
-        said = _said([*under, "h2load", *version, *how, *body, url])
-    return _rate(said, calls, url)
+        said = _said([*under, "h2load", f"--log-file={log.name}", *version, *how, *body, url])
+        rate = _rate(said, calls, url)
+        return Answered(rate, *_percentiles(log))
+
+
+def _percentiles(log: Iterable[str]) -> tuple[float, float]:
+    """Return both in milliseconds, of lines that end with microseconds."""
+    took = sorted(int(line.split()[2]) / 1000 for line in log)
+    return took[len(took) // 2], took[len(took) * 99 // 100]
 
 
 def _said(command: list[str]) -> str:

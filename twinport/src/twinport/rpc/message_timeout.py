@@ -23,7 +23,7 @@ EOF = grpc.aio.EOF
 Refusal = tuple[grpc.StatusCode, str]
 
 
-class MessageTimeout:
+class MessageTimeout(grpc.GenericRpcHandler):
     """Gives each call its handler; while many calls wait for their message, one that can be cut.
 
     Such a one takes requests in a stream, as far as grpc knows, and reads the only one itself. It
@@ -34,6 +34,7 @@ class MessageTimeout:
         self,
         limits: GrpcLimits,
         handlers: Mapping[str, Handler],
+        unknown: Handler,
         uncuttable: dict[grpc.HandlerCallDetails, Task],
     ) -> None:
         self._longest_s = limits.message_time.total_seconds()
@@ -43,17 +44,19 @@ class MessageTimeout:
         self._uncuttable = uncuttable  # those that wait, until a ServerCall takes them out
         self._ended: dict[grpc.HandlerCallDetails, float] = {}  # of these, without their message
         self._timer: asyncio.TimerHandle | None = None
+        self._unknown = unknown  # observed, too
         self._streams = {name: each for name, each in handlers.items() if each.request_streaming}
         single = {name: each for name, each in handlers.items() if not each.request_streaming}
         self._plain = {name: self._tracked(handler) for name, handler in single.items()}
         self._bounded = {name: self._cuttable(handler) for name, handler in single.items()}
 
-    def handler(self, about: grpc.HandlerCallDetails) -> "Handler | None":
-        """Return the handler of the call that this task will answer, None if there is none."""
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """Return the handler of the call that this task will answer; asked by grpc for each."""
+        about = handler_call_details
         call_details.set(about)
         plain = self._plain.get(about.method)
         if plain is None:
-            return self._streams.get(about.method)
+            return self._streams.get(about.method, self._unknown)
         if len(self._uncuttable) < MAX_UNCUTTABLE or self._forget_ended():
             self._uncuttable[about] = current_task()
             return plain

@@ -100,7 +100,7 @@ class RpcServer:
         self._server = grpc.aio.server(options=options(settings))
         self._crashed: set[grpc.aio.Server] = set()  # their calls under way go on
         self._port = settings.port
-        self._found_by: tuple[_Methods, ...] = ()
+        self._found_by: tuple[MessageTimeout, ...] = ()
         self._restarts: set[asyncio.Future[None]] = set()
         self._threads = ThreadPoolExecutor(settings.threads, "grpc-method")  # starts none yet
         self._handlers: dict[str, Handler] = {}
@@ -155,8 +155,8 @@ class RpcServer:
             module = import_module(".reflection", __package__)  # it is off in production
             handlers |= module.reflection(described, self._stopping, self._parts.guard)
         by_path = {f"/{name}": handler for name, handler in handlers.items()}
-        message_timeout = MessageTimeout(self._settings.limits, by_path, self._parts.waiting)
-        self._found_by = (_Methods(message_timeout, self._unknown()),)
+        limits, waiting = self._settings.limits, self._parts.waiting
+        self._found_by = (MessageTimeout(limits, by_path, self._unknown(), waiting),)
         log_disconnects_as_debug()
         await self._serve()
 
@@ -247,14 +247,3 @@ class _Registry:
 
     def add_registered_method_handlers(self, service: str, methods: dict[str, Handler]) -> None:
         self.services[service] = methods
-
-
-class _Methods(grpc.GenericRpcHandler):
-    """Finds the handler of a method; an unknown one has a handler too, so that it is observed."""
-
-    def __init__(self, message_timeout: MessageTimeout, unknown: Handler) -> None:
-        self._message_timeout, self._unknown = message_timeout, unknown
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
-        """Return the handler; asked by grpc for each call."""
-        return self._message_timeout.handler(handler_call_details) or self._unknown

@@ -141,11 +141,11 @@ class ServerCall:
 
     def begin(self) -> None:
         """Make the call the current one, with its deadline, and let it in; raises ServiceError."""
-        call, edge = self.call, self._parts.edge
+        call, edge, context = self.call, self._parts.edge, self._context
         current.set(call)
         is_one = call.request_id == call.trace_id  # sent once it costs half
-        self._context.set_trailing_metadata(self._ids()[:1] if is_one else self._ids())
-        left = self._context.time_remaining()
+        context.set_trailing_metadata(((TRACE_ID, call.trace_id),) if is_one else self._ids())
+        left = context.time_remaining()
         if not self._is_stream:
             left = edge.timeout if left is None else min(left, edge.timeout)
         if left is not None:
@@ -181,7 +181,9 @@ class ServerCall:
         edge = self._parts.edge
         edge.alarm.unset(self)
         if error is None and not self._timed_out:
-            refusal, self.call.code = None, _status_name(self._context.code())
+            refusal = None
+            if code := self._context.code():
+                self.call.code = _status_name(code)
         else:
             refusal = self._outcome(error)
         try:
@@ -189,7 +191,8 @@ class ServerCall:
                 self._span.__exit__(None, None, None)
         finally:
             edge.close(self.call)
-            current.set(None)  # not reset: whom nobody reads on, another task closes
+            if self._is_stream:  # a unary call is the last thing that its task does
+                current.set(None)  # not reset: whom nobody reads on, another task closes
         return refusal
 
     def _outcome(self, error: BaseException | None) -> ServiceError | None:
@@ -267,7 +270,7 @@ class Method(NamedTuple):
     name: str
     behaviour: Callable[[Any, Context], Any]
     decode: Decode
-    encode: Encode
+    encode: Encode | None
 
 
 def kind_of(handler: Handler) -> str:
@@ -283,14 +286,14 @@ def wrapped(name: str, handler: Handler, parts: RpcParts) -> Handler:
     caller's mistake; the messages of a stream by grpc, whose iterator and context hand them over.
     """
     kind = kind_of(handler)
-    decode, encode = _counted(handler.request_deserializer, handler.response_serializer)
+    decode, encode = _counted(handler.request_deserializer), handler.response_serializer
     reads, writes = handler.request_streaming, handler.response_streaming
     method = Method(name, getattr(handler, kind), _unbroken if reads else decode, encode)
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     rewrapped: Handler = make(
         _answering(method, parts, is_stream=reads or writes, writes=writes),
         decode if reads else None,
-        encode if writes else None,
+        _counted_replies(encode) if writes else None,
     )
     return rewrapped
 
@@ -326,7 +329,9 @@ def _answering_once(
             server_call.begin()
             if is_guarded:
                 await server_call.admit()
-            answer = encode(await behaviour(decode(request), context))
+            reply = await behaviour(decode(request), context)
+            answer = encode(reply) if encode else reply
+            server_call.call.sent_bytes = len(answer)
         except BaseException as error:
             await server_call.refuse(server_call.end(error))
             raise
@@ -347,7 +352,7 @@ async def _unbroken(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     await asyncio.sleep(MOMENT_S)
 
 
-def _counted(decode: Decode | None, encode: Encode | None) -> tuple[Decode, Encode]:
+def _counted(decode: Decode | None) -> Decode:
     def decoded(received: bytes) -> Any:
         if call := current.get():
             call.received_bytes += len(received)
@@ -356,10 +361,14 @@ def _counted(decode: Decode | None, encode: Encode | None) -> tuple[Decode, Enco
         except Exception as error:  # protobuf's DecodeError, or what another format raises
             raise InvalidArgumentError("the bytes are no message of this method") from error
 
+    return decoded
+
+
+def _counted_replies(encode: Encode | None) -> Encode:
     def encoded(reply: Any) -> bytes:
         sent = encode(reply) if encode else reply
         if call := current.get():
             call.sent_bytes += len(sent)
         return sent
 
-    return decoded, encoded
+    return encoded
