@@ -49,15 +49,13 @@ async def _closed(connection: Any) -> None:
         await connection.close(timeout=CLOSING_S)
 
 
-registry.register("postgresql.prompt", __name__, PromptDialect.__name__)
-
-
 class PostgresqlDatabase(Database):
     """A server; one connection more than the pool has is the one that listens."""
 
     def __init__(self, url: URL, settings: DatabaseSettings) -> None:
         timeout_s = settings.timeout.total_seconds()
         self._arguments = {"timeout": timeout_s, "server_settings": SERVER_SETTINGS}
+        registry.register("postgresql.prompt", __name__, PromptDialect.__name__)
         self._url = url.set(drivername="postgresql+prompt")
         # by its module, which OpenTelemetry changes after this one was imported
         engine = sqlalchemy_asyncio.create_async_engine(
