@@ -9,7 +9,8 @@ SAMPLE  := twinport/tests/sample_service
 BAKED   := .build/order-book
 BENCHED := .build/bench/order-book
 STORES  := sql redis memory
-BENCH   := $(BENCHED)/.venv/bin/python bench
+KEEPING := .build/bench/sql/order-book
+BENCH   := PYTHONPATH="$(CURDIR)/twinport/src:$(CURDIR)" $(BENCHED)/.venv/bin/python bench
 OTHERS  := .build/bench/peers
 PROTO   := order_book/orders/v1/orders.proto
 PROTOC  := .venv/bin/python -m grpc_tools.protoc -Iproto
@@ -123,13 +124,13 @@ test-next: .venv/.installed ## what the newest versions would break that our upp
 test-pythons: .venv/.installed ## the library's tests on each other Python there is
 	$(PYTEST) -m pythons -v
 
-bench: bench-baked bench-tools bench-load ## what a service costs (half an hour); a part of it: make bench ASKED="--quick load"
+bench: bench-baked bench-tools bench-load bench-stores ## what a service costs (half an hour); a part of it: make bench ASKED="--quick load"
 	$(BENCH)/run.py $(ASKED)
 
 bench-peers: bench-baked bench-load bench-others ## the same call beside Go, Node and pyvoy (five minutes)
 	$(BENCH)/run.py peers $(ASKED)
 
-bench-docs: bench-baked bench-tools bench-load bench-others ## all tables of docs/cost.md, measured anew and written into it
+bench-docs: bench-baked bench-tools bench-load bench-stores bench-others ## all tables of docs/cost.md, measured anew and written into it
 	$(BENCH)/run.py --all --into docs/cost.md $(ASKED)
 
 proof: ## the long forms: all that is measured, properties, and peers and backends ten times (an hour)
@@ -276,6 +277,12 @@ bench-tools:
 
 bench-load:
 	@tools/need.sh h2load=nghttp2-client taskset=util-linux
+
+bench-stores: .venv/.installed
+	@tools/need.sh pg_ctlcluster=postgresql
+	@rm -rf $(KEEPING)/src $(KEEPING)/config $(KEEPING)/proto
+	@$(BIN)/cookiecutter --no-input -f -o .build/bench/sql . service_name=order-book store=sql >/dev/null
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) -C $(KEEPING) install
 
 # What is measured beside it is built of the service's own .proto.
 

@@ -23,6 +23,11 @@ def create(talk: str, port: int) -> Ask:
     return Ask(f"{PATH}/{_created_rest(port)}")
 
 
+def new() -> Ask:
+    """Return what creates an order over REST."""
+    return Ask(PATH, LINE.strip())
+
+
 def page(talk: str, size: int) -> Ask:
     """Return what asks for so many orders."""
     if talk == "grpc":

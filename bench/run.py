@@ -27,6 +27,7 @@ SECTIONS = {
     "routes": ("growth", "routes"),
     "connections": ("growth", "connections"),
     "replicas": ("replicas", "replicas"),
+    "stores": ("stores", "stores"),
     "peers": ("peers", "peers"),
 }
 OWN = [name for name in SECTIONS if name != "peers"]  # which needs Go and Node

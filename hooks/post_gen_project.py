@@ -17,7 +17,6 @@ ONLY_WITH = {
     ".gitlab-ci.yml": ("ci", "gitlab"),
     "deploy/kubernetes/migrate": ("store", "sql"),
     "deploy/kubernetes/overlays/development/database.yaml": ("store", "sql"),
-    "deploy/kubernetes/overlays/production/database.yaml": ("store", "sql"),
     "deploy/kubernetes/overlays/production": ("store", "sql", "redis"),
 }
 NOT_FOR_CRUFT = {"_repo_dir", "_output_dir", "_checkout"}  # of this machine, or said elsewhere

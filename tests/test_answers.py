@@ -1,6 +1,7 @@
 """What may be answered, what is refused, and what the user reads."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -86,6 +87,26 @@ def test_a_refusal_is_one_line_right_after_the_question(tmp_path):
     assert asked.stderr == f"Error: service_name 'Order Book': {FORM}: order-book\n"
     assert "[1/5] Service name" in asked.stdout
     assert "[2/5]" not in asked.stdout
+
+
+CHOICES = {"store": STORES, "ci": ["github", "gitlab", "none"]}
+
+
+@pytest.mark.parametrize("question", CHOICES)
+def test_an_unknown_choice_is_refused_by_a_last_line_that_says_it_all(tmp_path, question):
+    """By cookiecutter itself, before any code of a template: docs/generator.md."""
+    asked = ask(tmp_path, "--no-input", str(TEMPLATE), f"{question}=mysql")
+    *_, line = asked.stderr.splitlines()
+    assert asked.returncode == 1
+    said = f"mysql provided for choice variable {question}, but the choices are {CHOICES[question]}"
+    assert line == f"ValueError: {said}."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_questions_with_choices_are_those_that_are_tried_with_an_unknown_one():
+    questions = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+    lists = {name: found for name, found in questions.items() if isinstance(found, list)}
+    assert {name: found for name, found in lists.items() if name[0] != "_"} == CHOICES
 
 
 def test_five_questions_are_asked_and_two_commands_are_left_to_type(tmp_path):

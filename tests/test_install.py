@@ -67,7 +67,7 @@ def test_the_types_of_the_library_are_seen(installed: Path, fail: Run):
 
 
 def test_production_has_two_wheels_and_what_is_locked_and_no_tool_for_building(
-    installed: Path, tmp_path: Path, run: Run
+    installed: Path, tmp_path: Path, run: Run, fail: Run
 ):
     (installed / "dist").mkdir(exist_ok=True)
     (installed / "dist/twinport-0.0.1-py3-none-any.whl").write_text("of an earlier build")
@@ -83,8 +83,9 @@ def test_production_has_two_wheels_and_what_is_locked_and_no_tool_for_building(
     names = set(re.findall("^[^=]+", listed, re.MULTILINE))
     assert {"order-book", "twinport"} <= names
     assert names.isdisjoint({"hatchling", "grpcio-tools", "pip", "setuptools", "pytest", "mypy"})
-    check = ("config", "check", "--env", "production")
-    said = run(tmp_path / "venv/bin/order-book", *check, cwd=tmp_path / "here")
+    check = (tmp_path / "venv/bin/order-book", "config", "check", "--env", "production")
+    assert "database.shared: " in fail(*check, cwd=tmp_path / "here")  # as SQLite is not for that
+    said = run(*check, "--set=database.url=postgresql://tea@shop/tea", cwd=tmp_path / "here")
     assert said.endswith("the settings for production are right\n")
 
 

@@ -231,5 +231,9 @@ def test_the_job_that_migrates_has_what_the_pods_have(service: Path, render: Ren
 
 def test_replicas_share_no_file_of_sqlite(service: Path, render: Render):
     manifests = [*yaml.safe_load_all(render(service, "overlays/production"))]
+    (config,) = of("ConfigMap", manifests)
+    assert tomllib.loads(config["data"]["production.toml"])["database"]["shared"] is True
     for container in containers(pod_of(manifests)):
-        assert {"name": "ORDER_BOOK__DATABASE__SHARED", "value": "true"} in container["env"]
+        told = {each["name"]: each["value"] for each in container["env"]}
+        assert told["ORDER_BOOK_ENV"] == "production"
+        assert "ORDER_BOOK__DATABASE__SHARED" not in told

@@ -1,8 +1,9 @@
 """Load on replicas of a service, and what they said: a program for the service's own Python.
 
 It is told ports and package as JSON, goes on until its standard input ends, and prints as JSON what
-came of it. Each order has a key and an article of its own; one that was not answered is sent again,
-with its key, to the next replica, until it is.
+came of it. For each line that it reads before, it prints one when all calls that are under way have
+ended. Each order has a key and an article of its own; one that was not answered is sent again, with
+its key, to the next replica, until it is.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +21,7 @@ import httpx2
 DEADLINE_S = 2.0
 PAUSE_S = 0.1
 CATCHING_UP_S = 30.0
+LONGEST_S = 120.0  # of what has no deadline of its own, or would hang in spite of it
 PAGE = 1000
 RUN = f"tea-{time.time_ns()}"  # other runs have used other articles
 OK = {200, 201}
@@ -36,6 +38,18 @@ class Told:
         self.seen: list[list[str]] = []  # articles, by watch
         self.lag_s = 0.0
         self.answered_at: dict[str, float] = {}
+        self.under_way: set[asyncio.Event] = set()  # one for each call, set at its end
+
+    async def outcome(self, call: Awaitable[str]) -> str:
+        """Wait for a call, and note how long it was."""
+        began, ended = time.monotonic(), asyncio.Event()
+        self.under_way.add(ended)
+        try:
+            return await call
+        finally:
+            self.under_way.remove(ended)
+            ended.set()
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
 
     def note(self, article: str, order_id: str) -> None:
         if self.orders.setdefault(article, order_id) != order_id:
@@ -48,7 +62,7 @@ class Rest:
 
     def __init__(self, ports: dict[str, int]) -> None:
         self._http = httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{ports['http']}", timeout=10 * DEADLINE_S
+            base_url=f"http://127.0.0.1:{ports['http']}", timeout=LONGEST_S
         )
 
     async def create(self, article: str) -> str:
@@ -70,7 +84,11 @@ class Rest:
         token = ""
         while True:
             asked = {"page_size": PAGE, "page_token": token}
-            page = (await self._http.get("/v1/orders", params=asked)).json()
+            answer = await self._http.get("/v1/orders", params=asked)
+            if answer.status_code not in OK:  # a store that was away may still be at a loss
+                await asyncio.sleep(PAUSE_S)
+                continue
+            page = answer.json()
             found += [order["sku"] for order in page["orders"]]
             token = page["next_page_token"]
             if not token:
@@ -145,14 +163,13 @@ async def ordered(article: str, turn: int, replicas: list[Replica], told: Told) 
     answers = 0
     while answers < 1 + (turn % 5 == 0):
         turn += 1
-        began = time.monotonic()
         try:
-            told.note(article, await replicas[turn % len(replicas)].create(article))
+            order_id = await told.outcome(replicas[turn % len(replicas)].create(article))
+            told.note(article, order_id)
             answers += 1
         except FAILURES as error:
             told.errors[name_of(error)] += 1
             await asyncio.sleep(PAUSE_S)
-        told.slowest_s = max(told.slowest_s, time.monotonic() - began)
 
 
 class Watch:
@@ -196,15 +213,22 @@ async def load(package: str, ports: list[dict[str, int]], workers: int) -> dict[
     print("begun", flush=True)
     ordering = [order_for_ever(number, replicas, told, is_over) for number in range(workers)]
     began = time.monotonic()
-    reading = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-    reading.add_done_callback(lambda _: is_over.set())
-    await asyncio.gather(*ordering)
+    listening = asyncio.create_task(listen(told, is_over))
+    await asyncio.gather(*ordering, listening)
     took_s = time.monotonic() - began
     await caught_up(told)
     for watch in watching:
         watch.cancel()
     there = Counter(await Rest(ports[0]).articles())
     return summary(told, there, took_s)
+
+
+async def listen(told: Told, is_over: asyncio.Event) -> None:
+    """Say for each line of standard input that all calls of that moment have ended."""
+    while await asyncio.to_thread(sys.stdin.readline):
+        await asyncio.gather(*(ended.wait() for ended in [*told.under_way]))
+        print("ended", flush=True)
+    is_over.set()
 
 
 async def caught_up(told: Told) -> None:

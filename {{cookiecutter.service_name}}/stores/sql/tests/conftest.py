@@ -28,7 +28,7 @@ def database(empty: str, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def required(database: str) -> dict[str, object]:
     """What has no default, or is another one for tests: {"orders.house": "Earl"}."""
-    return {"database.url": database}
+    return {"database.url": database, "database.shared": False}
 
 
 @pytest.fixture

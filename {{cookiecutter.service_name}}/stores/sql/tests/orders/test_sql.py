@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -10,21 +12,27 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from twinport import UnavailableError
 from twinport.testing import FakeZipkin, RefusedError, Serving, free, running
 
 import {{ cookiecutter.__package }} as package
 from {{ cookiecutter.__package }} import app
 from {{ cookiecutter.__package }}.__main__ import main
+from {{ cookiecutter.__package }}.database import postgresql
 from {{ cookiecutter.__package }}.database.connect import connected
+from {{ cookiecutter.__package }}.database.database import Database
 from {{ cookiecutter.__package }}.database.settings import DatabaseSettings
 from {{ cookiecutter.__package }}.orders.model import Order
 from {{ cookiecutter.__package }}.orders.store import TABLES, SqlOrderStore
 from {{ cookiecutter.__package }}.settings import Settings
 
-from ..database import SERVER
+from ..database import SERVER, settings_of
 from .clients import RestClient, RpcClient
+from .kinds import sql_store
+from .silence import Proxy, silent_proxy
+from .test_store import soon
 
 HOME = Path(__file__).parents[2]
 TEA = {"sku": "tea", "quantity": 1}
@@ -33,6 +41,10 @@ SLOW = "SELECT pg_sleep(600)" if SERVER else WITHOUT_END
 RUNNING = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE state = 'active' AND query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
+)
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE wait_event_type = 'Lock' AND datname = current_database()"
 )
 NOBODY = "postgresql://tea@127.0.0.1:1/tea"
 
@@ -44,6 +56,13 @@ async def test_the_tables_are_those_of_the_migrations(settings: Settings):
 
     async with connected(settings.database) as database, database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def answer(database: Database, query: str) -> int:
+    """Ask in a transaction of its own, as what is under way is seen once in each."""
+    async with database.reading() as connection:
+        count: int = await connection.scalar(text(query))
+    return count
 
 
 async def test_a_query_ends_when_nobody_waits_for_it_any_more(settings: Settings):
@@ -58,8 +77,36 @@ async def test_a_query_ends_when_nobody_waits_for_it_any_more(settings: Settings
         asking.cancel()
         await asyncio.wait([asking], timeout=20)
         assert asking.cancelled()
+        while SERVER and await answer(database, RUNNING):
+            pass  # it has just been told
         async with database.writing() as connection:  # the pool is whole, nothing is locked
-            assert await connection.scalar(text(RUNNING if SERVER else "SELECT 0")) == 0
+            assert await connection.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.skipif(not SERVER, reason="a file is never silent")
+async def test_a_call_that_is_cancelled_does_not_wait_for_a_server_that_is_silent(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(postgresql, "CLOSING_S", 600)  # so that none is closed in the meantime
+    server = make_url(settings.database.url.get_secret_value())
+    async with silent_proxy(server) as (url, proxy):
+        proxied = settings_of(url.render_as_string(hide_password=False))
+        async with connected(proxied) as database:
+            await ask_in_vain(database, proxy)
+            proxy.hang_up()
+
+
+async def ask_in_vain(database: Database, proxy: Proxy) -> None:
+    async with database.reading() as connection:
+        await connection.execute(text("SELECT 1"))
+        proxy.be_silent()
+        asking = asyncio.create_task(connection.execute(text("SELECT 2")))
+        await proxy.asked.wait()
+        asking.cancel()
+        await asyncio.wait([asking], timeout=20)
+        assert asking.cancelled()
+        await asyncio.wait([asyncio.ensure_future(proxy.gone.wait())], timeout=0.2)
+        assert not proxy.gone.is_set()  # its connection is still there
 
 
 async def test_an_order_whose_caller_has_left_is_kept_whole_or_not_at_all(settings: Settings):
@@ -74,6 +121,79 @@ async def test_an_order_whose_caller_has_left_is_kept_whole_or_not_at_all(settin
             again = await store.add(order(number + 100), key)
             assert again == await store.find(again.id)
         assert len(await store.page(0, 100)) == 20
+
+
+async def test_an_order_that_has_its_place_is_committed_before_those_behind_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """A sequence would let the second one overtake, and a watch that has seen it lose the first."""
+    async with connected(settings.database) as held, sql_store(settings.database) as other:
+        placed, go_on = held_before_its_commit(held, monkeypatch)
+        async with aclosing(other.watch(0)) as watch:
+            seeing = asyncio.ensure_future(anext(watch))
+            first = asyncio.create_task(SqlOrderStore(held).add(order(1), ""))
+            await placed.wait()
+            second = asyncio.create_task(other.add(order(2), ""))
+            await overtaken_or_waiting(second, held)
+            overtook = second.done()
+            go_on.set()
+            await asyncio.gather(first, second)
+            seen = [await soon(seeing)]
+            assert not overtook
+            seen.append(await soon(anext(watch)))
+        assert [placed.order for placed in seen] == [order(1), order(2)]
+        assert await other.page(0, 10) == seen
+
+
+@pytest.mark.skipif(not SERVER, reason="a file has one transaction that writes")
+async def test_of_two_transactions_that_commit_the_other_way_round_a_watch_loses_neither(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    async with connected(settings.database) as held, sql_store(settings.database) as other:
+        begun, go_on, writing = asyncio.Event(), asyncio.Event(), held.writing
+
+        @asynccontextmanager
+        async def write_late() -> AsyncIterator[AsyncConnection]:
+            async with writing() as connection:
+                await connection.execute(text("SELECT pg_current_xact_id()"))
+                begun.set()
+                await go_on.wait()
+                yield connection
+
+        monkeypatch.setattr(held, "writing", write_late)
+        async with aclosing(other.watch(0)) as watch:
+            first = asyncio.create_task(SqlOrderStore(held).add(order(1), ""))
+            await begun.wait()
+            await other.add(order(2), "")
+            seen = [await soon(anext(watch))]
+            go_on.set()
+            await first
+            seen.append(await soon(anext(watch)))
+        assert [placed.order for placed in seen] == [order(2), order(1)]
+        assert await other.page(0, 10) == seen
+
+
+def held_before_its_commit(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what says that an order has its place, and what lets it be committed."""
+    placed, go_on, announce = asyncio.Event(), asyncio.Event(), database.announce
+
+    async def announce_late(connection: AsyncConnection, channel: str) -> None:
+        placed.set()
+        await go_on.wait()
+        await announce(connection, channel)
+
+    monkeypatch.setattr(database, "announce", announce_late)
+    return placed, go_on
+
+
+async def overtaken_or_waiting(adding: "asyncio.Task[Order]", database: Database) -> None:
+    """Let an order be added, or wait for another transaction, which nothing says of a file."""
+    if not SERVER:
+        await asyncio.wait([adding], timeout=0.5)
+    while SERVER and not adding.done() and not await answer(database, WAITING):
+        pass
 
 
 def order(number: int) -> Order:

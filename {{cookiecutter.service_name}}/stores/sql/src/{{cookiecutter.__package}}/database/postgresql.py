@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, ClassVar
 
 from loguru import logger
 from sqlalchemy import URL, NullPool, func, select
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +16,7 @@ from .database import Database, translated
 from .settings import DatabaseSettings
 
 BEAT_S = 5.0  # how often the connection that listens is tried
+CLOSING_S = 2.0  # how long a server may take to end the query of a caller who has left
 
 # What the server does for a replica that has gone without a word: of its locks others wait for.
 SERVER_SETTINGS = {
@@ -23,16 +27,39 @@ SERVER_SETTINGS = {
 }
 
 
+class PromptDialect(PGDialect_asyncpg):
+    """Closes the connection of a cancelled call behind its back.
+
+    SQLAlchemy's own lets the call wait for it, past its deadline where the server is silent.
+    """
+
+    supports_statement_cache = True
+
+    closing: ClassVar[set[asyncio.Task[None]]] = set()  # which the loop alone would forget
+
+    def do_terminate(self, dbapi_connection: Any) -> None:
+        task = asyncio.create_task(_closed(dbapi_connection.driver_connection))
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
+
+
+async def _closed(connection: Any) -> None:
+    """Let the server end what is under way, then close; asyncpg cuts it off where that fails."""
+    with suppress(Exception):
+        await connection.close(timeout=CLOSING_S)
+
+
 class PostgresqlDatabase(Database):
     """A server; one connection more than the pool has is the one that listens."""
 
     def __init__(self, url: URL, settings: DatabaseSettings) -> None:
         timeout_s = settings.timeout.total_seconds()
         self._arguments = {"timeout": timeout_s, "server_settings": SERVER_SETTINGS}
-        self._url = url
+        registry.register("postgresql.prompt", __name__, PromptDialect.__name__)
+        self._url = url.set(drivername="postgresql+prompt")
         # by its module, which OpenTelemetry changes after this one was imported
         engine = sqlalchemy_asyncio.create_async_engine(
-            url,
+            self._url,
             pool_size=settings.pool,
             max_overflow=0,
             pool_timeout=timeout_s,

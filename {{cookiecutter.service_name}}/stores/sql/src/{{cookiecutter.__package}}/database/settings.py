@@ -1,9 +1,9 @@
 """Where the database is, and how much of it one replica takes."""
 
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from twinport import Section
@@ -30,7 +30,7 @@ class DatabaseSettings(Section):
     """`sqlite:///FILE` for one replica, `postgresql://USER:PASSWORD@HOST:PORT/NAME` for several."""
 
     shared: bool = False
-    """Several replicas share it, so that a file of SQLite is refused; Kubernetes says so."""
+    """Several replicas share it, so that a file of SQLite is refused, as in production."""
 
     pool: Annotated[int, Field(ge=1, le=1000)] = 10
     """Connections of one replica at most; a call that finds none free waits for one."""
@@ -38,8 +38,13 @@ class DatabaseSettings(Section):
     timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=5)
     """The longest wait for a connection, new or from the pool, and for SQLite's lock."""
 
-    @model_validator(mode="after")
-    def _reached_by_all(self) -> Self:
-        if self.shared and make_url(self.url.get_secret_value()).drivername == "sqlite":
-            raise ValueError("url is a file of SQLite, and several replicas share the database")
-        return self
+    @field_validator("shared")
+    @classmethod
+    def _reached_by_all(cls, shared: bool, info: ValidationInfo) -> bool:
+        url = info.data.get("url")  # none where it was refused
+        if shared and url and make_url(url.get_secret_value()).drivername == "sqlite":
+            raise ValueError(
+                "replicas do not share database.url, a file of SQLite: set that to "
+                "postgresql://HOST/NAME, or this to false if there is one replica"
+            )
+        return shared
