@@ -1,6 +1,7 @@
 """A real Prometheus server that scrapes one target."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +31,18 @@ class Prometheus:
 
     def query(self, expression: str) -> list[float]:
         """Return the present values, one for each series."""
-        asked = urlencode({"query": expression})
-        with urlopen(f"{self._at}/api/v1/query?{asked}", timeout=ANSWER_S) as answer:
-            series: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        return [float(each["value"][1]) for each in series]
+        return [float(each["value"][1]) for each in self._ask("query", expression)["result"]]
+
+    def exemplars(self, expression: str) -> set[str]:
+        """Return the trace ids that its series have, of the last hour."""
+        now = time.time()
+        series = self._ask("query_exemplars", expression, start=now - 3600, end=now)
+        return {found["labels"]["trace_id"] for each in series for found in each["exemplars"]}
+
+    def _ask(self, what: str, expression: str, **more: float) -> Any:
+        asked = urlencode({"query": expression, **more})
+        with urlopen(f"{self._at}/api/v1/{what}?{asked}", timeout=ANSWER_S) as answer:
+            return json.load(answer)["data"]
 
     def is_ready(self) -> bool:
         """Tell whether it has started."""
@@ -55,6 +64,7 @@ def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
     )
     with started(command, server.is_ready, START_S):
         yield server

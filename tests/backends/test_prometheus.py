@@ -10,6 +10,7 @@ import pytest
 from demo.purchase import buy_over_rest
 from demo.services import serving, started
 from tools.backend import wait_until
+from tools.zipkin import Zipkin
 from twinport.testing import Running
 
 from .callers import get_each
@@ -29,6 +30,8 @@ CALLING = (
     "http_server_response_body_size_bytes",
     *(name.replace("server", "client") for name in CALLED),
 )
+BUCKETS = "http_server_request_duration_seconds_bucket"
+PATIENCE_S = 60
 COUNTED = 'sum(http_server_request_duration_seconds_count{http_route="/v1/orders"})'
 
 
@@ -73,3 +76,14 @@ def test_prometheus_scrapes_the_service_and_counts_its_calls(management_port: in
     with prometheus(f"127.0.0.1:{management_port}", tmp_path) as server:
         wait_until(lambda: server.query("up") == [1.0], 20)
         wait_until(lambda: server.query(COUNTED) == [CALLS], 20)
+
+
+def test_a_bucket_of_prometheus_leads_to_the_trace_of_a_call_that_fell_into_it(
+    pair: tuple[Path, Path], server: Zipkin, tmp_path: Path
+):
+    with serving(*pair, server.endpoint) as (checkout, _):
+        ports = checkout.ports()
+        trace_id = buy_over_rest(ports.http)
+        with prometheus(f"127.0.0.1:{ports.management}", tmp_path) as scraping:
+            wait_until(lambda: trace_id in scraping.exemplars(BUCKETS), PATIENCE_S)
+        assert server.trace(trace_id, bool)

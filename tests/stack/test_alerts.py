@@ -16,6 +16,7 @@ from tools.backend import wait_until
 from .elastalert import ElastAlert, elastalert, rules
 from .hook import Hook, hook
 from .lines import at, index
+from .mail import Mailbox, mailbox
 from .node import Node
 from .traffic import Line, calls_in
 
@@ -24,7 +25,9 @@ pytestmark = pytest.mark.stack
 PAUSE_S, SILENT_S, EVERY_S = 30, 15, 4
 PATIENCE_S = 400  # several rounds of all rules, on a machine that does other things, too
 CHOSEN = {
-    "ALERT_TO": "post2",
+    "ALERT_TO": "post2, slack, email",
+    "ALERT_EMAIL": "on-call@tea.test",
+    "ALERT_SMTP": "127.0.0.1",
     "ALERT_EVERY_S": "2",
     "ALERT_PAUSE": str(PAUSE_S / 60),
     "ALERT_SLOW_MS": "1000",
@@ -46,14 +49,28 @@ def told(node: Node) -> Iterator[Hook]:
 
 
 @pytest.fixture(scope="module")
-def running(node: Node, told: Hook, passwords: dict[str, str]) -> Iterator[ElastAlert]:
+def slack() -> Iterator[Hook]:
+    with hook() as slack:
+        yield slack
+
+
+@pytest.fixture(scope="module")
+def mails() -> Iterator[Mailbox]:
+    with mailbox() as mails:
+        yield mails
+
+
+@pytest.fixture(scope="module")
+def running(
+    node: Node, told: Hook, slack: Hook, mails: Mailbox, passwords: dict[str, str]
+) -> Iterator[ElastAlert]:
     """ElastAlert, on an index that has nothing of other tests."""
     for name in node.send("GET", "/service-logs-*?filter_path=*.aliases") or ():
         node.send("DELETE", f"/{name}")
     host, port = node.url.removeprefix("http://").split(":")
     user = {"ES_USERNAME": "elastalert", "ES_PASSWORD": passwords["ELASTALERT_PASSWORD"]}
-    chosen = CHOSEN | user | {"ES_HOST": host, "ES_PORT": port, "ALERT_WEBHOOK": told.url}
-    with elastalert(chosen) as running:
+    ways = {"ALERT_WEBHOOK": told.url, "ALERT_SLACK": slack.url, "ALERT_SMTP_PORT": str(mails.port)}
+    with elastalert(CHOSEN | user | {"ES_HOST": host, "ES_PORT": port} | ways) as running:
         yield running
 
 
@@ -167,3 +184,38 @@ def check(alert: dict[str, Any], lines: list[Line]) -> None:
     of_trace = [line for line in lines if line.get("trace.id") == alert["trace_id"]]
     assert alert["operation"] in {line.get("event.action") for line in of_trace}
     assert alert["link"] == f"http://zipkin.test/zipkin/traces/{alert['trace_id']}"
+
+
+def test_slack_and_a_mailbox_are_told_what_the_web_hook_is(
+    history: dict[str, Any], told: Hook, slack: Hook, mails: Mailbox
+):
+    alerts = {subject_of(alert): text_of(alert) for alert in list(told.told)}
+    assert alerts
+    wait_until(lambda: alerts.items() <= in_slack(slack).items(), PATIENCE_S)
+    wait_until(lambda: alerts.items() <= in_mails(mails).items(), PATIENCE_S)
+    assert {mail["to"] for mail in mails.sent} == {"on-call@tea.test"}
+
+
+def subject_of(alert: dict[str, Any]) -> tuple[str, str]:
+    """Return what tells alerts apart: the subject, and the trace."""
+    subject = f"{alert['service']}: {alert['rule']} ({alert['operation']})"
+    return subject, alert["trace_id"]
+
+
+def text_of(alert: dict[str, Any]) -> str:
+    return f"trace {alert['trace_id']}: {alert['link']}"
+
+
+def in_slack(slack: Hook) -> dict[tuple[str, str], str]:
+    parts = [part for message in list(slack.told) for part in message["attachments"]]
+    return dict(_last_line(part["title"], part["text"]) for part in parts)
+
+
+def in_mails(mails: Mailbox) -> dict[tuple[str, str], str]:
+    bodies = [(mail["subject"], mail.get_payload(decode=True)) for mail in list(mails.sent)]
+    return dict(_last_line(subject, body.decode()) for subject, body in bodies)
+
+
+def _last_line(subject: str, body: str) -> tuple[tuple[str, str], str]:
+    line = next(line for line in body.splitlines() if line.startswith("trace "))
+    return (subject, line.split()[1].rstrip(":")), line
