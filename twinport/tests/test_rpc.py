@@ -466,12 +466,22 @@ async def test_no_mistake_of_a_client_is_an_error_or_ends_the_server(
         watch = stub.WatchOrders(WATCH)
         await watch.read()
         await make_mistake(ports.grpc, MISTAKES[mistake])
-        await stub.CreateOrder(pb.CreateOrderRequest(sku="tea", quantity=1), wait_for_ready=True)
+        await create_again(stub)
         assert (await watch.read()).order.sku == "tea"  # calls under way go on
         watch.cancel()
     gc.collect()  # for what asyncio says of a task that nobody has asked
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
     assert "Traceback" not in capfd.readouterr().err
+
+
+async def create_again(stub: Any) -> None:
+    """Create an order; grpc cancels what it takes between the end of a server and the next one."""
+    order = pb.CreateOrderRequest(sku="tea", quantity=1)
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(grpc.aio.AioRpcError):
+                await stub.CreateOrder(order, wait_for_ready=True)
+                return
 
 
 async def test_a_call_too_many_on_one_connection_waits(opened):
