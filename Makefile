@@ -113,7 +113,7 @@ test-stores: .venv/.installed ## replicas on a real PostgreSQL, a real Redis and
 
 proof-kubernetes: .venv/.installed .build/checks/.installed $(KUBERNETES) ## a service in a real cluster (half an hour to build it)
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap pg_ctlcluster=postgresql openssl=openssl \
-		ip=iproute2 /usr/lib/cni/bridge=containernetworking-plugins
+		curl=curl ip=iproute2 /usr/lib/cni/bridge=containernetworking-plugins
 	exec $(PYTEST) -m kubernetes -v -s
 
 zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin

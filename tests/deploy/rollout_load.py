@@ -144,7 +144,7 @@ async def main(follow: Callable[[Balancer], Coroutine[None, None, None]], port: 
     loop.add_signal_handler(signal.SIGUSR1, start.set)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     following = asyncio.create_task(follow(balancer))
-    following.add_done_callback(lambda _: stop.set())
+    following.add_done_callback(lambda _: (start.set(), stop.set()))
     server = await asyncio.start_server(balancer.connected, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with balancer.names.running():

@@ -151,6 +151,7 @@ class Cluster:
             f"--etcd-servers={ETCD}",
             f"--bind-address={HOST}",
             f"--advertise-address={HOST}",
+            "--kubelet-preferred-address-types=InternalIP",
             f"--token-auth-file={self.folder / 'tokens'}",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",

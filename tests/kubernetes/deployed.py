@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from .cluster import Cluster, Manifest
-from .sandbox import wait_until
+from .sandbox import succeed, wait_until
 
 NAME, NAMESPACE = "order-book", "order-book-production"
 IMAGE = f"registry.example.com/{NAME}"
@@ -35,12 +35,18 @@ class Deployed:
     def _overlay(self) -> Path:
         return self._manifests / "overlays/production"
 
-    def apply(self, version: str) -> None:
+    def apply(self, version: str, *options: str) -> None:
         """Apply the overlay with a version of the image, as CI does."""
+        self._printed(*self._applying(version), *options)
+
+    def refused_apply(self, version: str) -> str:
+        """Apply it, and be refused; return why."""
+        return self.cluster.refused(*self._applying(version))
+
+    def _applying(self, version: str) -> tuple[str | Path, ...]:
         file = self._overlay / "kustomization.yaml"
-        text = re.sub("newTag: .*", f"newTag: {version}", file.read_text())
-        file.write_text(text)
-        self._printed("apply", "--server-side", "-k", self._overlay)
+        file.write_text(re.sub("newTag: .*", f"newTag: {version}", file.read_text()))
+        return ("apply", "--server-side", "-k", self._overlay)
 
     def _printed(self, *words: str | Path) -> None:
         self.printed.append(self.cluster.kubectl(*words))
@@ -82,15 +88,18 @@ class Deployed:
 
     def create_order(self, pod: Manifest) -> str:
         """Create an order over REST by one of the pods; return its id."""
-        where = f"--raw={_path(pod)}:8000/proxy/v1/orders"
-        created = self.kubectl("create", where, "-f", "-", text='{"sku": "tea", "quantity": 2}')
-        return str(json.loads(created)["id"])
+        created = self._asked(pod, "", "--json", '{"sku": "tea", "quantity": 2}')
+        return str(created["id"])
 
     def get_order(self, pod: Manifest, order_id: str) -> Manifest:
         """Get an order over REST from one of the pods."""
-        where = f"--raw={_path(pod)}:8000/proxy/v1/orders/{order_id}"
-        order: Manifest = json.loads(self.kubectl("get", where))
-        return order
+        return self._asked(pod, f"/{order_id}")
+
+    def _asked(self, pod: Manifest, path: str, *options: str) -> Manifest:
+        url = f"http://{pod['status']['podIP']}:8000/v1/orders{path}"
+        curl = ("curl", "--silent", "--show-error", "--fail-with-body", *options, url)
+        answer: Manifest = json.loads(succeed(self.cluster.sandbox.on_its_network(*curl)))
+        return answer
 
     def evict(self, pod: Manifest) -> None:
         """Ask a pod to make place, as `kubectl drain` does."""
@@ -120,11 +129,9 @@ def is_running(pod: Manifest) -> bool:
     return any(each["started"] for each in pod["status"].get("containerStatuses", ()))
 
 
-def _path(pod: Manifest) -> str:
-    return f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}"
-
-
 def _eviction(pod: Manifest) -> tuple[list[str], str]:
-    metadata = {"name": pod["metadata"]["name"], "namespace": NAMESPACE}
+    name = pod["metadata"]["name"]
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction"
+    metadata = {"name": name, "namespace": NAMESPACE}
     asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
-    return ["create", f"--raw={_path(pod)}/eviction", "-f", "-"], json.dumps(asked)
+    return ["create", f"--raw={path}", "-f", "-"], json.dumps(asked)

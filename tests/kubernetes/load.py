@@ -13,8 +13,8 @@ from rollout_load import Balancer, main, tell
 HTTP_PORT, GRPC_PORT = 8000, "50051"
 # A line for each change of a slice: its service, and each address with whether it is ready.
 LINE = (
-    r"jsonpath={.metadata.labels.kubernetes\.io/service-name}{range .endpoints[*]} "
-    r'{.addresses[0]}={.conditions.ready}{end}{"\n"}'
+    'go-template={{index .metadata.labels "kubernetes.io/service-name"}}'
+    r'{{range .endpoints}} {{index .addresses 0}}={{.conditions.ready}}{{end}}{{"\n"}}'
 )
 
 

@@ -15,6 +15,7 @@ from twinport.testing import Running
 from .cluster import Cluster, Manifest
 from .deployed import (
     BAD,
+    FIRST,
     IMAGE,
     NAME,
     NEXT,
@@ -113,6 +114,9 @@ def test_a_version_that_is_never_ready_takes_no_call_and_is_rolled_back(deployed
     deployed.rolled_out()
     assert names(deployed.ready()) == old
     assert {image_of(pod) for pod in deployed.ready()} == {version}
+    assert "conflict" in deployed.refused_apply(FIRST), "the image is what `rollout undo` says"
+    deployed.apply(FIRST, "--force-conflicts")
+    deployed.rolled_out()
 
 
 def names(pods: list[Manifest]) -> set[str]:
