@@ -48,12 +48,6 @@ def calls(deployed: Deployed, service: Path, environment: dict[str, str]) -> Ite
         yield running
 
 
-def answered(running: Running, hundreds: int) -> None:
-    """Wait until so many calls of each kind were answered."""
-    for kind in KINDS:
-        running.logged(f"{kind} {hundreds}00", seconds=WAIT_S)
-
-
 def test_everything_is_applied_without_a_warning(deployed: Deployed):
     assert len(deployed.printed) >= 3
     assert [text for text in deployed.printed if "Warning" in text] == []
@@ -75,11 +69,12 @@ def test_no_call_fails_on_either_transport_while_a_version_is_rolled_out(
     deployed: Deployed, service: Path, environment: dict[str, str]
 ):
     with calls(deployed, service, environment) as running:
-        answered(running, 1)
+        for kind in KINDS:
+            running.logged(f"{kind} 100", seconds=WAIT_S)
         deployed.apply(NEXT)
         deployed.rolled_out()
-        before = count(running)
-        answered(running, before + 2)
+        for kind in KINDS:
+            running.logged(f"{kind} {answered_so_far(running, kind) + 200}", seconds=WAIT_S)
         assert running.stop(WAIT_S) == 0
     ended = running.lines[-1]
     print(f"rolled out under load: {json.dumps(ended['answered'])}")
@@ -91,10 +86,10 @@ def test_no_call_fails_on_either_transport_while_a_version_is_rolled_out(
         assert "OrderService/CreateOrder" in log
 
 
-def count(running: Running) -> int:
-    """Return how many hundreds of calls were answered of the kind that has most."""
+def answered_so_far(running: Running, kind: str) -> int:
+    """Return how many calls of a kind were answered, in whole hundreds."""
     words = [line["message"].split() for line in list(running.lines)]
-    return max(int(word[1]) // 100 for word in words if word[0] in KINDS)
+    return max(int(word[1]) for word in words if word[0] == kind)
 
 
 def test_a_version_that_is_never_ready_takes_no_call_and_is_rolled_back(deployed: Deployed):
