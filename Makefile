@@ -26,6 +26,11 @@ GO           := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 GO_GRPC      := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 ACTIONLINT   := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
+# What proof-kubernetes builds, each folder a module whose go.mod and go.sum name all versions; k8s.io/kubernetes has no
+# staging modules in its archive, so that go.mod names their own releases. Programs know their version by the linker.
+KUBERNETES := $(addprefix .build/kubernetes/.,control etcd containerd)
+K8S        := $(shell sed -n 's|.*k8s.io/kubernetes v\([^ ]*\).*|\1|p' tests/kubernetes/go/control/go.mod)
+
 # PYTHON is the interpreter to build on; unless given, the first of these that has what it takes.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -61,7 +66,7 @@ STACK      := $(ELASTICZIP) $(ESQL) .build/stack/beats
 .PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(MAKEFILE_LIST)) moved
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s%s\n", $$1, $$2}' Makefile
 
 demo: .venv/.installed ## two services, one request through both, its one trace and its log lines
 	@PYTHONPATH=twinport/src exec $(BIN)/python -m demo
@@ -78,7 +83,7 @@ test-library: $(LIBRARY)/.generated ## its tests alone
 # What is made for several tests is mostly made for those of one file, so one worker runs them.
 test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-check and test what was baked
 	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		-m "not backends and not image and not newest and not next and not peers and not pythons and not stack and not stores"
+		-m "not backends and not image and not kubernetes and not newest and not next and not peers and not pythons and not stack and not stores"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
@@ -103,6 +108,11 @@ test-stack: .venv/.installed $(ZIPJAR) .build/peers/.installed ## stack/, on a r
 test-stores: .venv/.installed ## replicas on a real PostgreSQL, a real Redis and SQLite, while what can go wrong does
 	@tools/need.sh pg_ctlcluster=postgresql redis-server=redis-server
 	KILLS=$(KILLS) $(PYTEST) -m stores -v -s
+
+proof-kubernetes: .venv/.installed .build/checks/.installed $(KUBERNETES) ## a service in a real cluster (half an hour to build it)
+	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap pg_ctlcluster=postgresql openssl=openssl \
+		curl=curl ip=iproute2 /usr/lib/cni/bridge=containernetworking-plugins
+	exec $(PYTEST) -m kubernetes -v -s
 
 zipkin: $(ZIPJAR) ## a Zipkin to look at: services find it, people at http://localhost:9411/zipkin
 	exec java -jar $(ZIPJAR)
@@ -227,6 +237,18 @@ $(PEERS) .build/bin/actionlint: | .build/peers/.installed
 	@echo "installing Go and schemathesis"
 	@rm -rf .build/peers; $(BIN)/python -m venv .build/peers
 	@.build/peers/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+.build/kubernetes/.control: FLAGS = -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v$(K8S) \
+	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(K8S)))"
+.build/kubernetes/.etcd: FLAGS = -ldflags "-s -w"
+.build/kubernetes/.etcd: NAME = etcd
+.build/kubernetes/.containerd: FLAGS = -ldflags "-s -w" -tags no_btrfs,no_zfs,no_devmapper
+
+$(KUBERNETES): .build/kubernetes/.%: tests/kubernetes/go/%/go.mod | .build/peers/.installed
+	@echo "building what $< names"
+	@mkdir -p .build/kubernetes/bin
+	@cd $(<D) && CGO_ENABLED=0 "$(CURDIR)/.build/peers/bin/go" build $(FLAGS) -o "$(CURDIR)/.build/kubernetes/bin/$(NAME)" tool
 	@touch $@
 
 .build/checks/.installed: tests/deploy/requirements.lock .venv/.installed

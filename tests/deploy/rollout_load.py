@@ -3,8 +3,9 @@
 `python rollout_load.py FILE PORT`, with the Python of an installed order-book: each line of FILE is
 a replica, its ports of http and management, and its address for gRPC, on PORT. Over REST there is a
 balancer, as a Service is one; over gRPC a name server that names all, as for a headless Service;
-both follow readiness. It prints a record when a replica becomes ready or is so no more. SIGUSR1
-begins the calls, of which it prints each hundred, and SIGTERM ends them.
+both follow readiness, which is asked here and told by a real cluster in tests/kubernetes. It prints
+a record when a replica becomes ready or is so no more. SIGUSR1 begins the calls, of which it prints
+each hundred, and SIGTERM ends them.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -52,38 +53,44 @@ class Replica:
             return False
 
 
-class Cluster:
-    """The replicas; takes connections for REST, and tells the addresses for gRPC."""
+class Balancer:
+    """Takes connections for REST, and tells the addresses for gRPC."""
 
-    def __init__(self, file: Path) -> None:
-        self.replicas: list[Replica] = []
+    def __init__(self) -> None:
         self.names = NameServer()
-        self._file, self._turn = file, 0
+        self.for_rest: Sequence[tuple[str, int]] = ()  # address and port of who is ready
+        self._turn = 0
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass a connection on to the next replica that is ready."""
         with suppress(OSError, asyncio.CancelledError):  # the latter at the end
             self._turn += 1
-            ready = self._ready()
-            port = ready[self._turn % len(ready)].http
-            there = await asyncio.open_connection("127.0.0.1", port)
+            address = self.for_rest[self._turn % len(self.for_rest)]
+            there = await asyncio.open_connection(*address)
             await asyncio.gather(pumped(reader, there[1]), pumped(there[0], writer))
 
-    async def follow(self) -> None:
+
+class Processes:
+    """The replicas that a file names."""
+
+    def __init__(self, file: Path) -> None:
+        self._replicas: list[Replica] = []
+        self._file = file
+
+    async def follow(self, balancer: Balancer) -> None:
         """Add replicas as they are written down, and name those that are ready, for good."""
         following = set()
         while True:
             following |= {asyncio.create_task(replica.follow()) for replica in self._added()}
-            self.names.addresses = tuple(replica.address for replica in self._ready())
+            ready = [replica for replica in self._replicas if replica.is_ready]
+            balancer.for_rest = [("127.0.0.1", int(replica.http)) for replica in ready]
+            balancer.names.addresses = tuple(replica.address for replica in ready)
             await asyncio.sleep(ASKING_S)
-
-    def _ready(self) -> list[Replica]:
-        return [replica for replica in self.replicas if replica.is_ready]
 
     def _added(self) -> list[Replica]:
         lines = self._file.read_text().splitlines()
-        added = [Replica(line) for line in lines[len(self.replicas) :]]
-        self.replicas += added
+        added = [Replica(line) for line in lines[len(self._replicas) :]]
+        self._replicas += added
         return added
 
 
@@ -130,18 +137,19 @@ def post(url: str) -> int:
         return answer.status
 
 
-async def main(file: Path, port: str) -> None:
-    """Follow the replicas, and call them from SIGUSR1 to SIGTERM."""
-    cluster, start, stop = Cluster(file), asyncio.Event(), asyncio.Event()
+async def main(follow: Callable[[Balancer], Coroutine[None, None, None]], port: str) -> None:
+    """Follow who is ready, and call them from SIGUSR1 to SIGTERM, or until that ends."""
+    balancer, start, stop = Balancer(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, start.set)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    following = asyncio.create_task(cluster.follow())
-    server = await asyncio.start_server(cluster.connected, "127.0.0.1", 0)
+    following = asyncio.create_task(follow(balancer))
+    following.add_done_callback(lambda _: (start.set(), stop.set()))
+    server = await asyncio.start_server(balancer.connected, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with cluster.names.running():
+    async with balancer.names.running():
         await start.wait()
-        await called(url, f"dns://127.0.0.1:{cluster.names.port}/orders.test:{port}", stop)
+        await called(url, f"dns://127.0.0.1:{balancer.names.port}/orders.test:{port}", stop)
     following.cancel()
 
 
@@ -162,4 +170,4 @@ async def called(url: str, target: str, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(main(Processes(Path(sys.argv[1])).follow, sys.argv[2]))

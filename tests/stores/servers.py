@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Server(ABC):
         self.folder, self.port = folder, free_port()
 
     @abstractmethod
-    def command(self) -> list[str]: ...
+    def command(self) -> Sequence[str | Path]: ...
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
@@ -78,9 +79,11 @@ class Postgresql(Server):
 
     farewell = signal.SIGINT  # fast: who is connected is sent away
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = HOST, inside: Sequence[str | Path] = ()) -> None:
+        """With `host` its address, and `inside` what a command begins with to run where that is."""
         super().__init__(folder)
-        self.url = f"postgresql://{OWNER}@{HOST}:{self.port}/postgres"
+        self.url = f"postgresql://{OWNER}@{host}:{self.port}/postgres"
+        self._host, self._inside = host, inside
         self._data = folder / "data"
         self._data.mkdir()
         if os.getuid() == 0:
@@ -88,13 +91,18 @@ class Postgresql(Server):
         made = [*as_owner(), *self._tool("initdb"), "--auth=trust", f"--username={OWNER}"]
         subprocess.run(made, check=True, capture_output=True, cwd="/")
 
-    def command(self) -> list[str]:
-        place = ("-p", str(self.port), "-k", str(self._data), "-h", HOST)
-        return [*as_owner(), *self._tool("postgres"), *place]
+    def admit(self, network: str) -> None:
+        """Let everybody of a network in, not only this machine."""
+        with (self._data / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {network} trust\n")
+
+    def command(self) -> list[str | Path]:
+        place = ("-p", str(self.port), "-k", str(self._data), "-h", self._host)
+        return [*self._inside, *as_owner(), *self._tool("postgres"), *place]
 
     def answers(self) -> bool:
-        ready = [str(BINARIES[-1] / "pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
-        return subprocess.run(ready, check=False).returncode == 0
+        ready = (BINARIES[-1] / "pg_isready", "-q", "-h", self._host, "-p", str(self.port))
+        return subprocess.run([*self._inside, *ready], check=False).returncode == 0
 
     def _tool(self, name: str) -> list[str]:
         return [str(BINARIES[-1] / name), "-D", str(self._data)]
