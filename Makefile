@@ -109,7 +109,7 @@ test-stores: .venv/.installed ## replicas on a real PostgreSQL, a real Redis and
 	@tools/need.sh pg_ctlcluster=postgresql redis-server=redis-server
 	KILLS=$(KILLS) $(PYTEST) -m stores -v -s
 
-proof-kubernetes: .venv/.installed .build/checks/.installed $(KUBERNETES) ## a service in a real cluster (half an hour to build it)
+proof-kubernetes: .venv/.installed .build/checks/.installed $(KUBERNETES) ## a service in a real cluster (up to an hour to build it)
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap pg_ctlcluster=postgresql openssl=openssl \
 		curl=curl ip=iproute2 /usr/lib/cni/bridge=containernetworking-plugins
 	exec $(PYTEST) -m kubernetes -v -s
