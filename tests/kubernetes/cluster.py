@@ -1,6 +1,6 @@
 """A cluster of Kubernetes in a sandbox: its control plane, and one node with pods on a bridge.
 
-Its programs are built by `make .build/kubernetes/.built`; runc and the plugins of CNI are Debian's.
+Its programs are built by `make proof-kubernetes`; runc and the plugins of CNI are Debian's.
 Nothing of it is on a network of this machine.
 """
 
