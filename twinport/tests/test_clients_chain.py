@@ -114,7 +114,8 @@ async def test_a_rest_caller_who_leaves_a_stream_ends_the_one_behind_it(
     http: httpx2.AsyncClient, last: Last
 ):
     async with http.stream("GET", "/watch") as answer:
-        assert await soon(anext(answer.aiter_bytes())) == b"first"
+        chunks = answer.aiter_bytes()  # which closes the stream once nobody holds it
+        assert await soon(anext(chunks)) == b"first"
         await soon(last.call)
     await soon(last.cancelled.wait())
 
