@@ -16,7 +16,7 @@ from tests.baking import TEMPLATE, TOOLS, Run, command, copy_of_template, locked
 PROJECTS = ("twinport/pyproject.toml", "{{cookiecutter.service_name}}/pyproject.toml")
 REQUIREMENT = re.compile(r'"([a-z][\w.-]*(?:\[[\w,]+\])?)((?:[<>=~]=?[\w.]+,?)+)')
 MINORS = (11, 12, 13, 14)  # of the Pythons to try
-FEWER = "WORKERS=2"  # another suite runs beside this one
+FEWER = "WORKERS=3"  # another suite runs beside this one
 OF_BOUNDS = "tests/test_packaging.py::test_each_dependency_has_a_floor_and_a_ceiling"
 
 

@@ -4,6 +4,7 @@ Beats is answered by Elastic's own library, in the place of Logstash.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -186,3 +187,6 @@ def test_zipkin_shows_who_calls_whom(called: Fleet, job: Callable[..., str], nod
     node.send("POST", "/zipkin-dependency-*/_refresh")
     pairs = {(link["parent"], link["child"]) for link in called.zipkin.links()}
     assert ("checkout", "order-book") in pairs
+    now_ms, day_ms = time.time_ns() // 10**6, 24 * 3600 * 1000
+    view = f"{called.zipkin.url}/dependency?startTime={now_ms - day_ms}&endTime={now_ms + day_ms}"
+    take_picture(view, "stack-dependencies.png")
