@@ -4,6 +4,7 @@ Each process has the first core and the load the last one, so a rate is that of 
 logs to is a file, as a pipe that nobody empties in time would hold it up.
 """
 
+import math
 import os
 import resource
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,8 +63,8 @@ class Sample(NamedTuple):
 
     cpu: float
     rate: float
-    p50: float
-    p99: float
+    p50: float = math.nan  # where nobody else has asked
+    p99: float = math.nan
 
 
 def on_core(core: int) -> tuple[str, ...]:

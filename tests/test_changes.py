@@ -97,7 +97,7 @@ def test_a_feature_may_need_a_database_that_is_not_there(bake, run: Run):
     replace(app, "from .settings import Settings\n", f"from .settings import Settings\n{CONNECT}")
     replace(app, "async def build(", "async def wire(")
     app.write_text(app.read_text() + BUILD)
-    require(service, '{"stock.database": "postgresql://nowhere"}')
+    require(service, '{"stock.database": "db://nowhere"}')
     replace(service / "tests/conftest.py", "return app.build", "return app.wire")
     is_green(service, run)
 

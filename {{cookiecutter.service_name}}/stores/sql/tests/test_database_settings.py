@@ -17,12 +17,15 @@ SQLITE, POSTGRESQL = "sqlite:///data/service.db", "postgresql://tea@shop/orders"
 
 @pytest.fixture
 def check(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    required: dict[str, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, list[str]]]:
     """Checks the settings of production; returns the exit status and the mistakes it named."""
 
+    others = {key: value for key, value in required.items() if not key.startswith("database.")}
+
     def check(*sets: str) -> tuple[int, list[str]]:
-        command = ["", "config", "check", "--env", "production", *sets]
+        told = [f"--set={key}={value}" for key, value in others.items()]
+        command = ["", "config", "check", "--env", "production", *told, *sets]
         monkeypatch.chdir(HOME)
         monkeypatch.setattr(sys, "argv", command)
         status = main()
