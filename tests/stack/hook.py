@@ -1,11 +1,12 @@
 """A web hook that remembers what it was told."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from .receiver import receiving
 
 
 class Hook:
@@ -32,10 +33,5 @@ def hook() -> Iterator[Hook]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening = Hook(f"http://127.0.0.1:{server.server_port}/")
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with receiving(server):
         yield listening
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -1,11 +1,12 @@
 """A mail server that remembers what it was sent."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
 from email.message import Message
 from socketserver import StreamRequestHandler, ThreadingTCPServer
+
+from .receiver import receiving
 
 END = b".\r\n"
 ANSWERS = {"DATA": b"354 go on\r\n", "QUIT": b"221 bye\r\n"}
@@ -41,10 +42,5 @@ def mailbox() -> Iterator[Mailbox]:
     server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     listening = Mailbox(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with receiving(server):
         yield listening
-    finally:
-        server.shutdown()
-        server.server_close()
