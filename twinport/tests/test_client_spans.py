@@ -19,6 +19,7 @@ from twinport.clients.grpc_interceptors import client_interceptors
 from twinport.clients.settings import ClientSettings
 from twinport.service.ports import Ports
 from twinport.settings import Identity
+from twinport.testing import RefusedError, rpc_answer
 from twinport.traces import TracesSettings, Tracing, span, tracing
 from twinport.traces.httpx_spans import instrument
 
@@ -94,6 +95,31 @@ async def quote(stub: OrderServiceStub) -> None:
 
 async def import_many(stub: OrderServiceStub) -> None:
     await stub.ImportOrders(iter([pb.ImportOrdersRequest(sku="green-tea", quantity=2)]))
+
+
+REFUSED_AT_ONCE = [pb.ImportOrdersRequest(sku="x" * 65_536)] * 64
+
+
+async def test_an_upload_that_is_refused_while_it_is_sent_ends_with_the_status_of_its_server(
+    stub: OrderServiceStub, ended: Ended
+):
+    for _ in range(20):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ImportOrders(iter(REFUSED_AT_ONCE))
+        assert caught.value.code().name == "INVALID_ARGUMENT"
+        assert (await ended.next()).attributes["rpc.response.status_code"] == "INVALID_ARGUMENT"
+
+
+async def test_nor_does_a_test_read_another_status(ports: Ports):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        stub = OrderServiceStub(channel)
+        assert {await refusal_as_a_test_reads_it(stub) for _ in range(100)} == {"INVALID_ARGUMENT"}
+
+
+async def refusal_as_a_test_reads_it(stub: OrderServiceStub) -> str:
+    with pytest.raises(RefusedError) as caught:
+        await rpc_answer(stub.ImportOrders(iter(REFUSED_AT_ONCE)))
+    return caught.value.refusal.code
 
 
 ALL = [(create, "CreateOrder"), (quote, "QuoteOrders"), (import_many, "ImportOrders")]

@@ -18,6 +18,7 @@ from sample.orders.v1.orders_pb2_grpc import (
 )
 from sample.settings import Settings
 from twinport.calls import CallSettings, current
+from twinport.clients.kept_status import keep_status
 from twinport.errors import NotFoundError, StartupError
 from twinport.rpc.message_timeout import MAX_UNCUTTABLE
 
@@ -128,8 +129,10 @@ async def answer(stub: Any, kind: str, **more: Any) -> Any:
             each.resume_token async for each in stub.WatchOrders(pb.WatchOrdersRequest(), **more)
         ]
     if kind == "ImportOrders":
-        return (await stub.ImportOrders(orders(pb.ImportOrdersRequest), **more)).created
-    return [each.sku async for each in stub.QuoteOrders(orders(pb.QuoteOrdersRequest), **more)]
+        keep_status(call := stub.ImportOrders(orders(pb.ImportOrdersRequest), **more))
+        return (await call).created
+    keep_status(call := stub.QuoteOrders(orders(pb.QuoteOrdersRequest), **more))
+    return [each.sku async for each in call]
 
 
 ANSWERS = dict(zip(KINDS, ["told", ["told"], 2, ["tea", "cup"]], strict=True))

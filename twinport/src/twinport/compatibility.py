@@ -37,6 +37,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "grpcio": {
         "grpc._cython.cygrpc": "_LOGGER",
+        "grpc.aio._call:Call": "._cython_call",
         "grpc.aio._base_channel:Channel": "channel_ready close get_state stream_stream"
         " stream_unary unary_stream unary_unary wait_for_state_change",
         "grpc.aio._interceptor:StreamStreamClientInterceptor": "intercept_stream_stream",

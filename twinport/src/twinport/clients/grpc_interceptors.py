@@ -35,6 +35,7 @@ from ..errors import (
     ServiceError,
 )
 from ..traces.spans import replace_everywhere
+from .kept_status import keep_status
 from .outgoing_call import NEUTRAL, ClientCall, Outgoing, neutral
 
 Sent = Callable[[ClientCall, Any], Any]
@@ -100,6 +101,7 @@ class _Interceptor:
         except asyncio.CancelledError:
             _end(span, grpc.StatusCode.CANCELLED.name)
             raise
+        keep_status(call)
         call.add_done_callback(partial(_end_with, span))  # also when its consumer breaks off
         return call
 

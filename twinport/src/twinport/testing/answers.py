@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest
 from grpc_status import rpc_status
 
+from ..clients.kept_status import keep_status
 from .duplex import Duplex
 
 PROBLEM = "application/problem+json"
@@ -74,6 +75,7 @@ async def rest_exchange(port: int, path: str, items: AsyncIterable[Any]) -> Asyn
 
 async def rpc_answer(call: Awaitable[Message]) -> Content:
     """Return the fields of an answer, also those with default values; raises RefusedError."""
+    keep_status(call)
     try:
         return _fields(await call)
     except grpc.aio.AioRpcError as error:
@@ -82,6 +84,7 @@ async def rpc_answer(call: Awaitable[Message]) -> Content:
 
 async def rpc_answers(call: AsyncIterable[Message]) -> AsyncIterator[Content]:
     """Yield the fields of each message of a stream; raises RefusedError."""
+    keep_status(call)
     try:
         async for message in call:
             yield _fields(message)
