@@ -8,6 +8,8 @@ import pytest
 
 from tests.baking import NAMES, STORES, Run
 
+_, SHORT_NAME, LONG_NAME = NAMES
+
 APP = '''"""Composition root: the one place that knows every part of the service."""
 
 from twinport import Service
@@ -71,22 +73,23 @@ def test_the_example_can_be_deleted_without_a_trace(bake, run: Run, store: str):
         assert run(".venv/bin/order-book", "migrate", cwd=service) == ""
 
 
-def test_a_setting_may_be_required(bake, run: Run):
-    service = bake()
-    sections = service / "src/order_book/settings.py"  # a section with it has no default either
+def test_a_setting_may_be_required_and_a_feature_need_a_database_that_is_not_there(bake, run: Run):
+    service = bake(service_name=LONG_NAME, store="memory")
+    package = service / "src" / LONG_NAME.replace("-", "_")
+    sections = package / "settings.py"  # a section with what is required has no default either
     sections.write_text(re.sub(r" = Field\(default_factory=\w+\)", "", sections.read_text()))
     replace(sections, "from pydantic import Field\n", "")
-    settings = service / "src/order_book/orders/settings.py"
+    settings = package / "orders/settings.py"
     settings.write_text(
         f'{settings.read_text().rstrip()}\n\n    house: str\n    """The tea\'s."""\n'
     )
-    require(service, '{"orders.house": "Earl"}')
+    add_stock(package)
+    require(service, '{"orders.house": "Earl", "stock.database": "db://nowhere"}')
+    replace(service / "tests/conftest.py", "return app.build", "return app.wire")
     is_green(service, run)
 
 
-def test_a_feature_may_need_a_database_that_is_not_there(bake, run: Run):
-    service = bake()
-    package = service / "src/order_book"
+def add_stock(package: Path) -> None:
     (package / "stock").mkdir()
     (package / "stock/__init__.py").write_text('"""The stock."""\n')
     (package / "stock/database.py").write_text(STOCK)
@@ -97,9 +100,6 @@ def test_a_feature_may_need_a_database_that_is_not_there(bake, run: Run):
     replace(app, "from .settings import Settings\n", f"from .settings import Settings\n{CONNECT}")
     replace(app, "async def build(", "async def wire(")
     app.write_text(app.read_text() + BUILD)
-    require(service, '{"stock.database": "db://nowhere"}')
-    replace(service / "tests/conftest.py", "return app.build", "return app.wire")
-    is_green(service, run)
 
 
 FIELD = """
@@ -125,9 +125,7 @@ def require(service: Path, values: str) -> None:
     conftest.write_text(text)
 
 
-@pytest.mark.parametrize(
-    ("name", "store"),  # test_install.py has the first name with the first store
-    [("orders", "memory"), (NAMES[1], "redis"), (NAMES[2], "sql")],
-)
+# Of each name one store here; test_install.py has the first name with the first store.
+@pytest.mark.parametrize(("name", "store"), [("orders", "sql"), (SHORT_NAME, "redis")])
 def test_a_service_of_any_allowed_name_and_store_is_green(bake, run: Run, name: str, store: str):
     is_green(bake(service_name=name, store=store), run)

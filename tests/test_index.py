@@ -12,6 +12,7 @@ from tests.baking import TEMPLATE, Run
 from tests.index import serving
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+CLIENT = re.compile(r"^\S*order.book.client\S+ \\\n    --hash=sha256:.*\n", re.MULTILINE)
 SOURCE = re.compile(r"^twinport = \{ path = .*\n", re.MULTILINE)
 CALLS = """
 from order_book.orders.v1.orders_pb2_grpc import OrderServiceStub
@@ -75,17 +76,24 @@ def test_another_service_installs_the_client_and_asks_no_index_for_the_library(
         alone = {"UV_DEFAULT_INDEX": index.url, "PIP_INDEX_URL": index.url}
         run("make", "lock", "install", cwd=service, **alone)
         run("uv", "pip", "uninstall", "--python=.venv", "order-book-client", cwd=service)
-        (service / ".venv/.locked").unlink()
-        run("make", "UV=", "install", cwd=service, **alone)  # pip does as uv did
+        install_by_pip(CLIENT.search((service / LOCKS[0]).read_text())[0], service, run, alone)
     assert "/simple/fastapi/" in index.asked
     assert [path for path in index.asked if "twinport" in path] == []
     for lock in LOCKS:
         text = (service / lock).read_text()
-        assert re.search(r"order.book.client\S+ \\\n    --hash=sha256:", text)
+        assert CLIENT.search(text)
         assert not re.search("^twinport", text, re.MULTILINE)
         assert "127.0.0.1" not in text
     said = run(".venv/bin/python", "-c", CALLS, cwd=service)
     assert said.startswith(f"OrderServiceStub {service}/vendor/twinport/src/")
+
+
+def install_by_pip(entry: str, service: Path, run: Run, alone: dict[str, str]) -> None:
+    """Do with one entry of a lock what `make install` does with all where there is no uv."""
+    (service / "one.lock").write_text(entry)
+    run(".venv/bin/python", "-m", "ensurepip", cwd=service)
+    by_hash = ("--no-deps", "--require-hashes", "-r", "one.lock")
+    run(".venv/bin/python", "-m", "pip", "install", *by_hash, cwd=service, **alone)
 
 
 def add(client: Path, service: Path, where: str) -> None:
