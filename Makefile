@@ -29,6 +29,7 @@ ACTIONLINT   := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # What proof-kubernetes builds, each folder a module whose go.mod and go.sum name all versions; k8s.io/kubernetes has no
 # staging modules in its archive, so that go.mod names their own releases. Programs know their version by the linker.
 KUBERNETES := $(addprefix .build/kubernetes/.,control etcd containerd)
+MONITOR    := .build/kubernetes/servicemonitors.yaml
 K8S        := $(shell sed -n 's|.*k8s.io/kubernetes v\([^ ]*\).*|\1|p' tests/kubernetes/go/control/go.mod)
 
 # PYTHON is the interpreter to build on; unless given, the first of these that has what it takes.
@@ -43,6 +44,9 @@ WORKERS ?= 4
 
 # Where this is set, each process compiles what it imports.
 export PYTHONDONTWRITEBYTECODE :=
+
+# The stores of which test-image builds an image to see how large it is.
+IMAGE_STORES := memory
 
 # How often proof does what could fail now and then; how often test-stores kills a service with SQLite.
 TURNS := 10
@@ -96,7 +100,7 @@ test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backe
 test-image: .venv/.installed .build/bin/actionlint ## a service's image, built and run; what needs Go or systemd to be checked
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap systemd-analyze=systemd
 	@unshare -m true 2>/dev/null || { echo "left out: the image, as nothing may be mounted here"; exit 0; }; \
-	exec $(PYTEST) -m image -v
+	exec env IMAGE_STORES="$(IMAGE_STORES)" $(PYTEST) -m image -v -s
 
 test-stack: .venv/.installed $(ZIPJAR) .build/peers/.installed ## stack/, on a real Elasticsearch, Zipkin, ElastAlert
 	@tools/need.sh prometheus=prometheus unzip=unzip
@@ -109,7 +113,7 @@ test-stores: .venv/.installed ## replicas on a real PostgreSQL, a real Redis and
 	@tools/need.sh pg_ctlcluster=postgresql redis-server=redis-server
 	KILLS=$(KILLS) $(PYTEST) -m stores -v -s
 
-proof-kubernetes: .venv/.installed .build/checks/.installed $(KUBERNETES) ## a service in a real cluster (up to an hour to build it)
+proof-kubernetes: .venv/.installed .build/checks/.installed $(KUBERNETES) $(MONITOR) ## a service in a real cluster (up to an hour to build it)
 	@tools/need.sh buildah=buildah podman=podman runc=runc mmdebstrap=mmdebstrap pg_ctlcluster=postgresql openssl=openssl \
 		curl=curl ip=iproute2 /usr/lib/cni/bridge=containernetworking-plugins
 	exec $(PYTEST) -m kubernetes -v -s
@@ -250,6 +254,12 @@ $(KUBERNETES): .build/kubernetes/.%: tests/kubernetes/go/%/go.mod | .build/peers
 	@mkdir -p .build/kubernetes/bin
 	@cd $(<D) && CGO_ENABLED=0 "$(CURDIR)/.build/peers/bin/go" build $(FLAGS) -o "$(CURDIR)/.build/kubernetes/bin/$(NAME)" tool
 	@touch $@
+
+# How Prometheus's operator defines a ServiceMonitor; the operator itself is not built.
+$(MONITOR): tests/kubernetes/go/monitoring/go.mod | .build/peers/.installed
+	@mkdir -p $(@D)
+	@install -m 644 "$$(cd $(<D) && "$(CURDIR)/.build/peers/bin/go" mod download -json | sed -n 's/.*"Dir": "\(.*\)",/\1/p')\
+	/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml" $@
 
 .build/checks/.installed: tests/deploy/requirements.lock .venv/.installed
 	@echo "installing what checks a service's files"

@@ -3,6 +3,9 @@
 import json
 import re
 from pathlib import Path
+from typing import cast
+
+import yaml
 
 from .cluster import Cluster, Manifest
 from .sandbox import succeed, wait_until
@@ -34,6 +37,22 @@ class Deployed:
     @property
     def _overlay(self) -> Path:
         return self._manifests / "overlays/production"
+
+    def monitor(self, definition: Path) -> Manifest:
+        """Apply it with what Prometheus's operator reads, as that defines it; return its spec."""
+        self._printed("apply", "--server-side", "-f", definition)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=1m", "-f", definition)
+        file = self._overlay / "kustomization.yaml"
+        commented = re.compile("^# (components:|  - )", re.MULTILINE)
+        file.write_text(commented.sub(r"\1", file.read_text()))
+        self.apply(FIRST)
+        kept = json.loads(self.kubectl("get", "servicemonitor", NAME, "-o", "json"))
+        return cast("Manifest", kept["spec"])
+
+    def baked_monitor(self) -> Manifest:
+        """Return the spec that is baked for Prometheus's operator."""
+        file = self._manifests / "monitoring/servicemonitor.yaml"
+        return cast("Manifest", yaml.safe_load(file.read_text())["spec"])
 
     def apply(self, version: str, *options: str) -> None:
         """Apply the overlay with a version of the image, as CI does."""

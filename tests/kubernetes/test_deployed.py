@@ -30,6 +30,7 @@ from .sandbox import wait_until
 pytestmark = pytest.mark.kubernetes
 
 LOAD = Path(__file__).with_name("load.py")
+MONITOR = TEMPLATE / ".build/kubernetes/servicemonitors.yaml"
 KINDS = ("grpc", "kept", "post")  # of calls
 WAIT_S = 300
 TEMPLATE_OF_PODS = ("--type=json", "--dry-run=server", f"deployment/{NAME}")
@@ -57,6 +58,14 @@ def test_a_pod_that_breaks_the_restricted_profile_would_be_warned_of(deployed: D
     wrong = [{"op": "remove", "path": "/spec/template/spec/securityContext"}]
     said = deployed.kubectl("patch", *TEMPLATE_OF_PODS, f"--patch={json.dumps(wrong)}")
     assert 'Warning: would violate PodSecurity "restricted:' in said
+
+
+def test_the_operator_of_prometheus_would_read_every_field_of_the_service_monitor(
+    deployed: Deployed,
+):
+    kept = deployed.monitor(MONITOR)
+    assert kept == deployed.baked_monitor(), "the cluster drops the fields that it does not know"
+    assert [text for text in deployed.printed if "Warning" in text] == []
 
 
 def test_the_autoscaler_sees_to_two_pods_which_share_a_store(deployed: Deployed):
