@@ -28,7 +28,7 @@ OPTIONS = (
 )
 TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 PYTHON = "_PyEval_EvalFrameDefault"
-AT_ONCE = 3  # each waits for half of its time
+AT_ONCE = 5  # each waits for half of its time
 
 Counts = dict[Variant, float]
 

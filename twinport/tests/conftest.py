@@ -35,6 +35,9 @@ hypothesis.settings.register_profile(  # pytest --hypothesis-profile=long
     derandomize=False,
     max_examples=5_000,
 )
+hypothesis.settings.register_profile(  # of those by the newest versions, beside the usual ones
+    "brief", hypothesis.settings.get_profile("loaded machine"), max_examples=40
+)
 
 Serving = Callable[..., AbstractAsyncContextManager[Ports]]
 SERVICE = {"name": "service-under-test", "version": "1.2.3"}
