@@ -14,7 +14,6 @@ from variants import Variant
 
 ACCEPTED = Path(__file__).with_name("accepted.json")
 SERVERS, RISE = ("hypercorn", "uvicorn", "granian", "grpc"), 1.03
-CALLS = 300
 
 Ratios = dict[str, float]
 
@@ -38,7 +37,7 @@ def main() -> int:
 def measured() -> Ratios:
     """Return instructions of ours for each one of bare, by server."""
     variants = [Variant(which, server) for server in SERVERS for which in ("bare", "ours")]
-    counts = instructions(variants, CALLS)
+    counts = instructions(variants)
     for variant, count in counts.items():
         print(f"cost: {variant.name}: {count:.1f} thousand instructions per call", flush=True)
     return {server: _ratio(counts, server) for server in SERVERS}
