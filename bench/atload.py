@@ -23,7 +23,8 @@ from variants import TALK, Variant
 from twinport.testing import free_port
 
 CORES = sorted(os.sched_getaffinity(0))
-INTO_FILE = ("sh", "-c", 'exec "$@" > "$BENCH_OUTPUT/log"', "sh")
+# 3 keeps the output open, whose end would be the end of the process.
+INTO_FILE = ("sh", "-c", 'exec "$@" 3>&1 >"$BENCH_OUTPUT/log" 2>&1', "sh")
 AT_ONCE = {"h1": Shape(16), "h2": Shape(4, 4), "grpc": Shape(4, 4)}
 
 Key = TypeVar("Key")
