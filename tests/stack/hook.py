@@ -1,6 +1,7 @@
 """A web hook that remembers what it was told."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,11 @@ class Hook:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.told: list[dict[str, Any]] = []
+        self.heard: list[tuple[float, dict[str, Any]]] = []  # with the time, in seconds
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        return [message for _, message in list(self.heard)]
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def hook() -> Iterator[Hook]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            listening.told.append(json.loads(body))
+            listening.heard.append((time.monotonic(), json.loads(body)))
             self.send_response(200)
             self.end_headers()
 
