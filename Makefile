@@ -82,7 +82,7 @@ library: $(LIBRARY)/.generated ## the library, in place: lint, types and its tes
 	@$(MAKE) test-library
 
 test-library: $(LIBRARY)/.generated ## its tests alone
-	cd twinport && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
+	cd twinport && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PROFILE:%=--hypothesis-profile=%)
 
 # What is made for several tests is mostly made for those of one file, so one worker runs them.
 test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-check and test what was baked
