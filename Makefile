@@ -103,7 +103,7 @@ test-image: .venv/.installed .build/bin/actionlint ## a service's image, built a
 	exec env IMAGE_STORES="$(IMAGE_STORES)" $(PYTEST) -m image -v -s
 
 test-stack: .venv/.installed $(ZIPJAR) .build/peers/.installed ## stack/, on a real Elasticsearch, Zipkin, ElastAlert
-	@tools/need.sh openssl=openssl prometheus=prometheus unzip=unzip
+	@tools/need.sh haproxy=haproxy openssl=openssl prometheus=prometheus unzip=unzip
 	@STACK_JAVA="$$(tools/newer-java.sh)" || exit 0; export STACK_JAVA; \
 	$(MAKE) $(STACK) || { echo "left out: the stack, as what it needs cannot be fetched"; exit 0; }; \
 	if tools/newer-python.sh >/dev/null; then $(MAKE) .build/stack/.alerts || exit 1; fi; \

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,6 +21,25 @@ USERS = ("ELASTIC", "KIBANA", "LOGSTASH", "ZIPKIN", "ELASTALERT", "KEEPER", "REA
 def passwords() -> dict[str, str]:
     made = {f"{user}_PASSWORD": f"of-{user.lower()}-alone" for user in USERS}
     return made | {"ELASTIC_PASSWORD": PASSWORD}
+
+
+class Certificate(NamedTuple):
+    """Files in PEM: a certificate for this machine, trusted by itself; and it with its key."""
+
+    alone: Path
+    with_key: Path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    folder = tmp_path_factory.mktemp("certificate")
+    made = Certificate(folder / "alone.pem", folder / "with-key.pem")
+    named = ("-subj", "/CN=stack.test", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    files = ("-out", made.alone, "-keyout", made.with_key)
+    command = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *named, *files)
+    subprocess.run(command, check=True, capture_output=True)
+    made.with_key.write_bytes(made.alone.read_bytes() + made.with_key.read_bytes())
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,12 @@ import json
 import ssl
 import subprocess
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from twinport.testing import own_environment
 
-from .conftest import STACK
+from .conftest import STACK, Certificate
 from .elastalert import BIN, defaults
 from .mail import Demands, mailbox
 
@@ -33,13 +32,9 @@ TO = {"ALERT_TO": "email", "ALERT_EMAIL": "on-call@tea.test", "ALERT_SMTP": "127
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> ssl.SSLContext:
-    files = {"-out": tmp_path / "mail.pem", "-keyout": tmp_path / "mail.key"}
-    named = ("-subj", "/CN=mail.test", *(word for pair in files.items() for word in pair))
-    command = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *named)
-    subprocess.run(command, check=True, capture_output=True)
+def tls(certificate: Certificate) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*files.values())
+    context.load_cert_chain(certificate.with_key)
     return context
 
 

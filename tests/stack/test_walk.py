@@ -4,12 +4,14 @@ Beats is answered by Elastic's own library, in the place of Logstash.
 """
 
 import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,6 +22,7 @@ from tools.zipkin import Zipkin, zipkin
 from twinport.service.ports import Ports
 from twinport.testing import Running, free_port, own_environment, running
 
+from .conftest import STACK, Certificate
 from .elastalert import elastalert
 from .hook import Hook, hook
 from .node import BUILD, Node
@@ -80,14 +83,43 @@ def beats(node: Node, password: str) -> Iterator[int]:
         yield port
 
 
-def in_production(project: Path, settings: dict[str, object]) -> Running:
+class Front(NamedTuple):
+    """Ports of the stack for services on other machines."""
+
+    spans: int
+    lines: int
+
+
+@contextmanager
+def proxy(beats: int, server: Zipkin, certificate: Path) -> Iterator[Front]:
+    """Keep HAProxy before the stack, as its configuration says."""
+    front = Front(free_port(), free_port())
+    told = {"SPANS_PORT": front.spans, "LINES_PORT": front.lines, "LOGSTASH": f"127.0.0.1:{beats}"}
+    told |= {"CERTIFICATE": certificate, "HERE": "127.0.0.1", "ZIPKIN": urlsplit(server.url).netloc}
+    variables = own_environment() | {name: str(value) for name, value in told.items()}
+    command = ["haproxy", "-db", "-f", str(STACK / "haproxy/haproxy.cfg")]
+    with Running(command, Path.cwd(), variables) as process:
+        process.wait_until(lambda: listens(front.lines))
+        yield front
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def in_production(project: Path, settings: dict[str, object], **variables: str) -> Running:
     command = [f".venv/bin/{project.name}", "run", "--env", "production"]
-    return running(command, project, settings, environment())
+    return running(command, project, settings, environment() | variables)
 
 
 @pytest.fixture(scope="module")
 def fleet(
-    node: Node, passwords: dict[str, str], pair: tuple[Path, Path], tmp_path_factory: Any
+    node: Node,
+    passwords: dict[str, str],
+    pair: tuple[Path, Path],
+    certificate: Certificate,
+    tmp_path_factory: Any,
 ) -> Iterator[Fleet]:
     with ExitStack() as stack:
         told = stack.enter_context(hook())
@@ -96,15 +128,22 @@ def fleet(
         queues = tmp_path_factory.mktemp("queues")
         away = shipping(port, queues / "called") | spans_to(server.endpoint)
         called = ports_of(stack.enter_context(in_production(pair[0], away)))
-        away = shipping(port, queues / "calling") | spans_to(server.endpoint)
+        front = stack.enter_context(proxy(port, server, certificate.with_key))
+        away = shipping(front.lines, queues / "calling", **{"tls.ca": certificate.alone})
+        away |= spans_to(f"https://localhost:{front.spans}/api/v2/spans")
         away["clients.order-book.target"] = f"localhost:{called.grpc}"
-        calling = ports_of(stack.enter_context(in_production(pair[1], away)))
+        trusting = {
+            "REQUESTS_CA_BUNDLE": "",
+            "CURL_CA_BUNDLE": "",
+        }  # of this machine
+        trusting["SSL_CERT_FILE"] = str(certificate.alone)
+        calling = ports_of(stack.enter_context(in_production(pair[1], away, **trusting)))
         stack.enter_context(elastalert(alerts(node, passwords, told, server)))
         yield Fleet(node, server, told, calling.http)
 
 
-def shipping(port: int, queue: Path) -> dict[str, object]:
-    sink = {"kind": "logstash", "host": "127.0.0.1", "port": port, "queue_dir": queue}
+def shipping(port: int, queue: Path, **more: object) -> dict[str, object]:
+    sink = {"kind": "logstash", "host": "localhost", "port": port, "queue_dir": queue, **more}
     return {f"logs.sinks.central.{key}": value for key, value in sink.items()}
 
 

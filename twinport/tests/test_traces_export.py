@@ -3,12 +3,14 @@
 import asyncio
 import json
 import re
+import ssl
 import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from twinport.logs import bounded_queue
 from twinport.logs.settings import RedactSettings
 from twinport.settings import Identity
 from twinport.testing import FakeZipkin
+from twinport.tls.authority import Authority, write
 from twinport.traces import TracesSettings, Tracing, span, traced, tracing
 from twinport.traces.http_exporters import TIMEOUT_S
 
@@ -88,6 +91,34 @@ def test_otlp_takes_the_spans_too(collector):
         make_spans(1)
         body = collector.wait_for_any()[0]
     assert b"order-book" in body
+
+
+@pytest.mark.parametrize("exporter", ["zipkin", "otlp"])
+def test_over_https_who_signs_is_known_by_the_variable_that_counts_for_other_connections(
+    collector, exporter, tmp_path, monkeypatch, lines
+):
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    secure(collector, tmp_path)
+    endpoint = collector.endpoint if exporter == "zipkin" else collector.otlp_endpoint
+    chosen = TracesSettings(exporter=exporter, endpoint=endpoint.replace("http:", "https:"))
+    with tracing(chosen, PRODUCTION):
+        make_spans(1)
+        lines.wait_for(1)
+        assert "certificate verify failed" in lines[0]
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        collector.wait_for(lambda spans: spans + collector.bodies)
+
+
+def secure(collector: FakeZipkin, folder: Path) -> None:
+    """Let the collector speak TLS."""
+    authority = Authority()
+    (folder / "ca.pem").write_bytes(authority.certificate)
+    write(authority.issue("zipkin"), folder, "zipkin")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "zipkin.pem", folder / "zipkin.key")
+    server = collector._server
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 
 
 @pytest.mark.parametrize("exporter", ["zipkin", "otlp"])

@@ -1,6 +1,7 @@
 """Export of spans over HTTP, to Zipkin or by OTLP, with the exporters of OpenTelemetry."""
 
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -83,7 +84,10 @@ class _Session(requests.Session):
 
     def merge_environment_settings(self, url: Any, _proxies: Any, *others: Any) -> Any:
         """Take from the environment whom to trust, and no proxy."""
-        return super().merge_environment_settings(url, {"no_proxy": "*"}, *others)
+        merged = super().merge_environment_settings(url, {"no_proxy": "*"}, *others)
+        if merged["verify"] is True:  # as for other connections of the service
+            merged["verify"] = os.environ.get("SSL_CERT_FILE") or True
+        return merged
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         try:
