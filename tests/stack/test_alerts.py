@@ -22,7 +22,7 @@ from .traffic import Line, calls_in
 
 pytestmark = pytest.mark.stack
 
-PAUSE_S, SILENT_S, EVERY_S = 30, 20, 2
+PAUSE_S, SILENT_S, EVERY_S = 30, 20, 4
 PATIENCE_S = 400  # several rounds of all rules, on a machine that does other things, too
 CHOSEN = {
     "ALERT_TO": "post2, slack, email",
