@@ -3,6 +3,7 @@
 # Passwords and what else is chosen are in .env, which the first start makes.
 set -eu
 cd "$(dirname "$0")"
+docker compose version >/dev/null 2>&1 || { echo "needs Docker with its Compose plugin" >&2; exit 1; }
 if test ! -e .env; then
     (umask 077; {
         echo "# Made by start.sh; keep it, as Elasticsearch remembers the passwords."
@@ -21,5 +22,4 @@ export KEEP_MS=$((KEEP_DAYS * 86400000))
 file=compose.yaml
 if test "${1:-}" = lite; then file=lite.yaml; shift; fi
 test $# -gt 0 || set -- up --detach
-command -v docker >/dev/null || { echo "needs Docker with its Compose plugin" >&2; exit 1; }
 exec docker compose --file "$file" "$@"

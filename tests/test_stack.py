@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,18 @@ def copied(tmp_path: Path) -> dict[str, str]:
     docker.write_text('#!/bin/sh\necho "$@, for $KEEP_DAYS days, $KEEP_MS ms"\n', encoding="utf-8")
     docker.chmod(0o755)
     return {"STACK": str(stack), "PATH": f"{docker.parent}:{os.environ['PATH']}"}
+
+
+def test_a_docker_without_compose_is_one_line_and_no_passwords_are_made(copied: dict[str, str]):
+    docker = Path(copied["PATH"].partition(":")[0]) / "docker"
+    docker.write_text("#!/bin/sh\necho unknown flag: --file >&2\nexit 125\n", encoding="utf-8")
+    start = [Path(copied["STACK"]) / "start.sh", "lite"]
+    done = subprocess.run(
+        start, env={**os.environ, **copied}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "needs Docker with its Compose plugin\n"
+    assert not (Path(copied["STACK"]) / ".env").exists()
 
 
 def test_a_service_starts_the_stack_where_it_is(bake: Bake, run: Run, copied: dict[str, str]):

@@ -19,10 +19,12 @@ def started(
         yield
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
-    """Ask ten times a second; raises TimeoutError."""
+def wait_until(
+    is_so: Callable[[], object], seconds: float, why_not: Callable[[], str] = str
+) -> None:
+    """Ask ten times a second; raises TimeoutError, which ends with what `why_not` returns."""
     until = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > until:
-            raise TimeoutError(f"not so after {seconds} s")
+            raise TimeoutError(f"not so after {seconds} s\n{why_not()}".rstrip())
         time.sleep(0.1)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.baking import TEMPLATE
+from tools.backend import wait_until
 
-from .sandbox import HOST, Sandbox, finished, succeed, wait_until
+from .sandbox import HOST, PATIENCE_S, Sandbox, finished, succeed
 
 PROGRAMS = (TEMPLATE / ".build/kubernetes/bin").resolve()
 KUBECTL = (TEMPLATE / ".build/checks/bin/kubectl").resolve()
@@ -218,4 +219,4 @@ class Cluster:
         def why_not() -> str:
             return self.sandbox.log(program).read_text()[-3000:]
 
-        wait_until(lambda: finished([*command]).returncode == 0, why_not)
+        wait_until(lambda: finished([*command]).returncode == 0, PATIENCE_S, why_not)

@@ -7,8 +7,10 @@ from typing import cast
 
 import yaml
 
+from tools.backend import wait_until
+
 from .cluster import Cluster, Manifest
-from .sandbox import succeed, wait_until
+from .sandbox import PATIENCE_S, succeed
 
 NAME, NAMESPACE = "order-book", "order-book-production"
 IMAGE = f"registry.example.com/{NAME}"
@@ -77,7 +79,7 @@ class Deployed:
     def rolled_out(self) -> None:
         """Wait until every pod is of the version that was applied last, and no other is left."""
         self.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=5m")
-        wait_until(lambda: len(self.ready()) == len(self.pods()) == REPLICAS, self.told)
+        wait_until(lambda: len(self.ready()) == len(self.pods()) == REPLICAS, PATIENCE_S, self.told)
 
     def pods(self) -> list[Manifest]:
         """Return its pods, those that are about to end included."""

@@ -1,12 +1,10 @@
 """Processes that have a network, mounts and process ids of their own, and that end all at once."""
 
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 HOST = "10.99.0.1"  # its address, which pods reach, too
-PATIENCE_S, STEP_S = 300, 0.2
+PATIENCE_S = 300
 NAMESPACES = ("--mount", "--net", "--pid")
 INIT = ("unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "cat")
 # Where something would be left on the machine: sockets, links to logs, the addresses of pods.
@@ -75,11 +73,3 @@ def finished(words: list[str | Path], text: str = "") -> "subprocess.CompletedPr
     """Run a command to its end, whatever comes of it."""
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.run(words, input=text, text=True, check=False, **both)
-
-
-def wait_until(is_so: Callable[[], object], why_not: Callable[[], str]) -> None:
-    """Ask until it is so; fail with the reason why it is not."""
-    until = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < until, why_not()
-        time.sleep(STEP_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.baking import TEMPLATE
+from tools.backend import wait_until
 from twinport.testing import Running
 
 from .cluster import Cluster, Manifest
@@ -25,7 +26,7 @@ from .deployed import (
     is_ready,
     is_running,
 )
-from .sandbox import wait_until
+from .sandbox import PATIENCE_S
 
 pytestmark = pytest.mark.kubernetes
 
@@ -109,9 +110,9 @@ def test_a_version_that_is_never_ready_takes_no_call_and_is_rolled_back(deployed
     def bad() -> list[Manifest]:
         return [pod for pod in deployed.pods() if image_of(pod) == f"{IMAGE}:{BAD}"]
 
-    wait_until(lambda: any(map(is_running, bad())), deployed.told)
+    wait_until(lambda: any(map(is_running, bad())), PATIENCE_S, deployed.told)
     unready = "Readiness probe failed: HTTP probe failed with statuscode: 503"
-    wait_until(lambda: unready in deployed.kubectl("get", "events"), deployed.told)
+    wait_until(lambda: unready in deployed.kubectl("get", "events"), PATIENCE_S, deployed.told)
     assert names(deployed.ready()) == old, "the old pods go on"
     assert deployed.create_order(deployed.ready()[0])
     deployed.kubectl("rollout", "undo", f"deployment/{NAME}")
@@ -133,10 +134,10 @@ def test_a_frozen_process_is_restarted_while_the_other_pod_answers(
     frozen, other = deployed.ready()
     name = frozen["metadata"]["name"]
     cluster.sandbox.run("kill", "-STOP", str(cluster.process_of(frozen)))
-    wait_until(lambda: not is_ready(deployed.pod(name)), deployed.told)
+    wait_until(lambda: not is_ready(deployed.pod(name)), PATIENCE_S, deployed.told)
     assert deployed.create_order(other)
-    wait_until(lambda: restarts(deployed.pod(name)) == 1, deployed.told)
-    wait_until(lambda: is_ready(deployed.pod(name)), deployed.told)
+    wait_until(lambda: restarts(deployed.pod(name)) == 1, PATIENCE_S, deployed.told)
+    wait_until(lambda: is_ready(deployed.pod(name)), PATIENCE_S, deployed.told)
     assert names(deployed.ready()) == names([frozen, other])
     assert restarts(deployed.pod(other["metadata"]["name"])) == 0
     assert "failed liveness probe" in deployed.kubectl("get", "events")

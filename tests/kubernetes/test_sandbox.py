@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.baking import TEMPLATE
+from tools.backend import wait_until
 
-from .sandbox import PATIENCE_S, Sandbox, wait_until
+from .sandbox import PATIENCE_S, Sandbox
 
 pytestmark = pytest.mark.kubernetes
 
@@ -37,5 +38,5 @@ def test_a_sandbox_ends_with_the_process_that_made_it_also_if_that_is_killed(tmp
     made = [sys.executable, "-c", KILLED, tmp_path]
     done = subprocess.run(made, cwd=TEMPLATE, capture_output=True, text=True, check=False)
     process_1 = Path("/proc") / done.stdout.strip()
-    wait_until(lambda: not process_1.exists(), lambda: done.stderr)
+    wait_until(lambda: not process_1.exists(), PATIENCE_S, lambda: done.stderr)
     assert process_1.name.isdigit()

@@ -17,7 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 import sample as package
 from sample.settings import Settings
-from twinport import Service
+from twinport import Service, UnavailableError
 from twinport.service.ports import Ports
 from twinport.testing import FakeZipkin
 from twinport.testing.process import options
@@ -139,6 +139,21 @@ async def test_a_refused_call_is_one_line_and_exit_1(ports: Ports):
     trace, line = said.plain
     assert trace.startswith("trace id ")
     assert line.endswith("NOT_FOUND: no such order")
+
+
+async def test_a_service_that_is_not_ready_is_called_all_the_same(
+    settings: Settings, serving: Callable[..., Any]
+):
+    async def unwell() -> None:
+        raise UnavailableError("the store is away")
+
+    async def built(service: Service, settings: Settings) -> None:
+        service.rpc.add(add_weather, [])
+        service.check("store", unwell)
+
+    async with serving(reflecting(settings), built) as ports:
+        said = await call("weather.v1.WeatherService/Ask", grpc__port=str(ports.grpc))
+    assert said.status == 0, said.plain
 
 
 async def test_nobody_there_is_one_line_and_exit_1():

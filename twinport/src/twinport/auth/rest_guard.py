@@ -14,7 +14,7 @@ from ..errors import StartupError
 from ..faults import problems
 from ..rest.api import Api
 from ..rest.routing import RouteTable, Shape, routers, shape_of
-from ..rest.servers.connections import CLIENT_CERTIFICATE
+from ..rest.servers.asyncio_server import CLIENT_CERTIFICATE
 from .permissions import PUBLIC, Credentials, Guard, Needs, PermissionTable, needs
 from .settings import AuthSettings
 

@@ -104,7 +104,8 @@ def _client(settings: Any, arguments: argparse.Namespace) -> ClientSettings:
     own = settings.grpc
     host = "localhost" if own.host in EVERYWHERE else own.host
     tls = _tls(arguments, own_speaks_it=own.tls is not None and not arguments.target)
-    return ClientSettings(target=arguments.target or f"{host}:{own.port}", tls=tls)
+    target = arguments.target or f"{host}:{own.port}"
+    return ClientSettings(target=target, tls=tls, health_check=False)  # also if it is not ready
 
 
 def _tls(arguments: argparse.Namespace, *, own_speaks_it: bool) -> ClientTls | None:

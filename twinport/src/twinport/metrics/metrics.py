@@ -1,7 +1,7 @@
 """Prometheus metrics: rate, errors and duration of each call, and the lag of the event loop."""
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPMethod
 from itertools import accumulate
@@ -20,7 +20,6 @@ from prometheus_client.samples import Exemplar
 
 from ..calls import Call
 from ..clients.outgoing_call import ClientCall
-from .exemplars import Exemplars
 from .settings import MetricsSettings
 
 Key = tuple[str, ...]
@@ -68,7 +67,29 @@ AnyCall = TypeVar("AnyCall", Call, ClientCall)
 
 EVERY_S = 0.5
 
+NO_EXEMPLARS: Mapping[int, Exemplar] = {}
+
 Counts = Callable[[], Mapping[str, int]]
+
+
+class Exemplars:
+    """Exemplars: for each bucket of each series the trace of the latest call that left a span."""
+
+    def __init__(self, bounds: Sequence[int]) -> None:
+        self._bounds = sorted(bounds)
+        self._latest: dict[tuple[str, ...], dict[int, Exemplar]] = {}
+
+    def note(self, labels: tuple[str, ...], call: Call) -> None:
+        """Remember `call` for the bucket of its duration."""
+        ended_s = (call.started_unix_ns + call.duration_ns) / NANOSECONDS
+        seconds = call.duration_ns / NANOSECONDS
+        exemplar = Exemplar({"trace_id": call.trace_id}, seconds, ended_s)
+        buckets = self._latest.setdefault(labels, {})
+        buckets[bisect_left(self._bounds, call.duration_ns)] = exemplar
+
+    def of(self, labels: tuple[str, ...]) -> Mapping[int, Exemplar]:
+        """Return what was noted for a series, by the number of the bucket."""
+        return self._latest.get(labels, NO_EXEMPLARS)
 
 
 class Series:

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...tls import HttpTlsSettings
 from ...tls.check import checked
 from ..settings import HttpLimits
-from .connections import Connections, HttpServer, answer_empty
+from .asyncio_server import HttpServer
+from .connections import Connections, answer_empty
 
 LARGE_BYTES = 64 * 1024  # less fits into the buffers on the way
 

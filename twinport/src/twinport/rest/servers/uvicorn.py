@@ -19,9 +19,9 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from ..settings import HttpLimits
+from .asyncio_server import AsyncioServer
 from .connections import (
     LINGER_S,
-    AsyncioServer,
     Connections,
     Progress,
     age_s,

@@ -15,7 +15,8 @@ from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.typing import ConnectionState
 
 from ...settings import HttpLimits
-from ..connections import CLIENT_CERTIFICATE, AsyncioServer, BoundedWriter, Closable, age_s
+from ..asyncio_server import CLIENT_CERTIFICATE, AsyncioServer, Closable
+from ..connections import BoundedWriter, age_s
 from .http1 import HardenedH1, NoMoreRequestsError
 from .http2 import HardenedH2
 

@@ -64,6 +64,7 @@ class Database:
 
     async def _listen(self, stream: str, wake: Callable[[], None]) -> None:
         redis = Redis(connection_pool=self._listening)
+        await redis.ping()
         logger.info("listening to {}", stream)
         while True:
             newest: Any = await redis.xrevrange(stream, count=1)
