@@ -49,7 +49,7 @@ def call(site: Path, *arguments: str) -> dict:
         text=True,
         check=False,
         env=own_environment(),
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
