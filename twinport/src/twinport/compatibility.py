@@ -143,10 +143,10 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "starlette.responses:StreamingResponse": "media_type stream_response",
     },
     "uvicorn": {
-        "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol": ".client .cycle .headers .loop"
-        " .pipeline .server_state .transport .url _start_asgi_task connection_lost connection_made"
-        " data_received on_body on_headers_complete on_response_complete send_400_response"
-        " shutdown",
+        "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol": ".client .cycle .flow .headers"
+        " .loop .pipeline .server_state .transport .url _start_asgi_task connection_lost"
+        " connection_made data_received on_body on_headers_complete on_response_complete"
+        " send_400_response shutdown",
         "uvicorn.protocols.http.httptools_impl:RequestResponseCycle": ".disconnected .keep_alive"
         " .message_event .more_body .response_complete .response_started .transport run_asgi",
         "uvicorn.server:ServerState": ".default_headers",

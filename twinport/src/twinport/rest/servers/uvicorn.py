@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from email.utils import formatdate
 from http.client import BAD_REQUEST, REQUEST_HEADER_FIELDS_TOO_LARGE, SERVICE_UNAVAILABLE
 from itertools import chain
-from math import ceil, inf
+from math import inf
 from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -127,11 +127,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless the client is still in the midst of this one."""
-        last, unread = not self.pipeline, self.cycle.more_body
-        super().on_response_complete()
-        if last:
-            self._due, self._head_bytes = self.loop.time() + self._idle_s, 0
-        if last and unread:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        # As uvicorn does, but for its timer, which would cost each call: `check` looks at the time.
+        self.flow.resume_reading()
+        self._due, self._head_bytes = self.loop.time() + self._idle_s, 0
+        if self.cycle.more_body:
             self._discard()
 
     def send_400_response(self, msg: str) -> None:
@@ -260,7 +262,6 @@ def _config(app: ASGIApp, limits: HttpLimits) -> Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=ceil(limits.idle_time.total_seconds()),
     )
     config.load()
     return config
