@@ -1,6 +1,8 @@
 """The three servers behave the same in what the lifecycle and the limits ask of them."""
 
 import asyncio
+import socket
+import struct
 import subprocess
 import sys
 from contextlib import AsyncExitStack
@@ -55,6 +57,38 @@ async def test_an_answer_carries_a_date(port: Port) -> None:
         answer = (await wire.until(b"2 bytes")).lower()
     assert answer.startswith(b"http/1.1 200")
     assert b"\r\ndate: " in answer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's counts are Linux's")
+async def test_a_small_answer_arrives_in_one_piece(port: Port) -> None:
+    async with Wire.open(port.number) as wire:
+        for answered in (1, 2):
+            wire.send(GET)
+            await wire.until(b"bytes")
+            assert pieces_received(wire) == answered
+
+
+def pieces_received(wire: Wire) -> int:
+    """Return how many segments with data have come, which is tcpi_data_segs_in of tcp(7)."""
+    own = wire.writer.get_extra_info("socket")
+    info = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156)
+    return int(struct.unpack_from("I", info, 152)[0])
+
+
+async def test_the_head_of_a_stream_does_not_wait_for_its_first_part(quiet: None) -> None:
+    async with serving(UvicornServer, **LIMITS) as port, Wire.open(port.number) as wire:
+        wire.send(b"GET /pause HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert (await wire.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        port.probe.release.set()
+        await wire.until(b"ended")
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_a_head_without_a_body_arrives(kind: Any, quiet: None) -> None:
+    async with serving(kind, **LIMITS) as port, Wire.open(port.number) as wire:
+        for _ in range(2):
+            wire.send(b"HEAD / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert b"\r\ncontent-length: 7\r\n" in await wire.until(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("target", [b"http://b/large", b"HTTP://b:80/large?a=b"])

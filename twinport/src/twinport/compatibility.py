@@ -148,7 +148,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         " connection_made data_received on_body on_headers_complete on_response_complete"
         " send_400_response shutdown",
         "uvicorn.protocols.http.httptools_impl:RequestResponseCycle": ".disconnected .keep_alive"
-        " .message_event .more_body .response_complete .response_started .transport run_asgi",
+        " .message_event .more_body .response_complete .response_started .scope .transport"
+        " run_asgi",
         "uvicorn.server:ServerState": ".default_headers",
     },
 }

@@ -75,6 +75,11 @@ class Probe:
         await send({"type": "http.response.body", "body": b"ended", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
+    async def pause(self, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await self.release.wait()
+        await send({"type": "http.response.body", "body": b"ended"})
+
     async def unfinished(self, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"begun", "more_body": True})

@@ -175,6 +175,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Run `app` for one request, in a handler that the stop can cut."""
+        if cycle.scope["method"] != "HEAD":  # no body follows, with which its head could leave
+            cycle.transport = cast(asyncio.Transport, _HeadWithBody(cycle, self.transport))
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             def respond(message: Message) -> Sent:
@@ -192,6 +194,43 @@ class BoundedProtocol(HttpToolsProtocol):
         self._under_way = cycle
         handler = self.loop.create_task(cycle.run_asgi(cast(Any, answer)))
         self._connections.adopt(handler)
+
+
+class _HeadWithBody:
+    """Writes one answer; a head with content-length leaves in one write with the body's first part.
+
+    ASGI has every server wait for that part. The head of a stream leaves at once all the same, for
+    a client may wait for it before it goes on.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
+        self._cycle, self._transport = cycle, transport
+        self._head: bytes | None = None  # empty, once it has left
+
+    def write(self, data: bytes) -> None:
+        """Write a part, or keep a head for the next one."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif self._head is None and self._cycle.chunked_encoding is False:
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection when all has left."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Return whether nothing more can be written."""
+        return self._transport.is_closing()
 
 
 async def _cancel(handler: asyncio.Task[None]) -> None:
