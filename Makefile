@@ -39,7 +39,7 @@ FITS   := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 # A virtual environment knows its own path, so one that was moved or copied is made anew.
 MOVED := $(shell test -e .venv/.made && test "$$(cat .venv/.made)" != "$(CURDIR)" && echo moved)
 
-# How many processes run the library's tests; most of them wait, so more than there are cores.
+# How many processes run tests; most of them wait, so more than there are cores.
 WORKERS ?= 4
 
 # Where this is set, each process compiles what it imports.
@@ -86,7 +86,7 @@ test-library: $(LIBRARY)/.generated ## its tests alone
 
 # What is made for several tests is mostly made for those of one file, so one worker runs them.
 test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-check and test what was baked
-	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m "not backends and not image and not kubernetes and not newest and not next and not peers and not pythons and not stack and not stores"
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
