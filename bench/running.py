@@ -1,6 +1,5 @@
 """A process to measure: started on a free port, ready when it answers, ended."""
 
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from load import Load, make_load
 from variants import TALK, Variant, environment, python, service
 
+from tools.backend import listens
 from twinport.testing import Running, free_port
 
 READY_S = 240  # valgrind makes a start fifty times as long
@@ -54,13 +54,7 @@ def started(
     """Keep a command running from when something listens on `port`; raises BenchError."""
     with Running(command, cwd, environment() | variables) as process:
         try:
-            process.wait_until(lambda: is_open(port), READY_S)
+            process.wait_until(lambda: listens(port), READY_S)
         except TimeoutError as error:
             raise BenchError(f"{name}: {error}") from error
         yield process
-
-
-def is_open(port: int) -> bool:
-    """Tell whether something listens on `port`."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -56,6 +56,14 @@ def installed_in(folder: Path, *options: str, **answers: str) -> Path:
     return service
 
 
+def uncomment_monitoring(service: Path) -> None:
+    """Uncomment, in the production overlay, what the operator of Prometheus reads."""
+    overlay = service / "deploy/kubernetes/overlays/production/kustomization.yaml"
+    text = overlay.read_text(encoding="utf-8")
+    commented = re.compile("^# (components:|  - )", re.MULTILINE)
+    overlay.write_text(commented.sub(r"\1", text), encoding="utf-8")
+
+
 def variables() -> dict[str, str]:
     """Return the environment of a command: without ours, and with the template's own tools."""
     return own_environment() | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}

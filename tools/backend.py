@@ -1,5 +1,6 @@
 """Servers that are not ours, as processes of their own on free ports."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ def started(
         server.name = command[0]
         server.wait_until(is_up, seconds)
         yield
+
+
+def listens(port: int) -> bool:
+    """Tell whether something listens on `port` of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_until(

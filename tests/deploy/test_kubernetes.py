@@ -1,6 +1,5 @@
 """The manifests, without a cluster: rendered, against schemas and the restricted profile."""
 
-import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.baking import Bake, Run
+from tests.baking import Bake, Run, uncomment_monitoring
 
 VERSIONS = ("1.34", "1.37")  # the oldest in which preStop's sleep is stable, and the newest
 OVERLAYS = ("development", "production")
@@ -182,9 +181,7 @@ def test_callers_over_grpc_see_each_replica(manifests: list[Manifest]):
 
 def test_prometheus_finds_the_management_port(bake: Bake, render: Render):
     service = bake()
-    overlay = service / "deploy/kubernetes/overlays/production/kustomization.yaml"
-    text = overlay.read_text(encoding="utf-8")
-    overlay.write_text(re.sub("^# (components:|  - )", r"\1", text, flags=re.MULTILINE))
+    uncomment_monitoring(service)
     manifests = [*yaml.safe_load_all(render(service, "overlays/production"))]
     (monitor,) = of("ServiceMonitor", manifests)
     labels, (endpoint,) = monitor["spec"]["selector"]["matchLabels"], monitor["spec"]["endpoints"]

@@ -7,6 +7,7 @@ from typing import cast
 
 import yaml
 
+from tests.baking import uncomment_monitoring
 from tools.backend import wait_until
 
 from .cluster import Cluster, Manifest
@@ -22,7 +23,8 @@ class Deployed:
     """The service; what kubectl prints when it applies something is kept."""
 
     def __init__(self, cluster: Cluster, service: Path) -> None:
-        self.cluster, self._manifests = cluster, service / "deploy/kubernetes"
+        self.cluster, self._service = cluster, service
+        self._manifests = service / "deploy/kubernetes"
         self.printed: list[str] = []
 
     def first(self, database_url: str) -> None:
@@ -44,9 +46,7 @@ class Deployed:
         """Apply it with what Prometheus's operator reads, as that defines it; return its spec."""
         self._printed("apply", "--server-side", "-f", definition)
         self.kubectl("wait", "--for=condition=Established", "--timeout=1m", "-f", definition)
-        file = self._overlay / "kustomization.yaml"
-        commented = re.compile("^# (components:|  - )", re.MULTILINE)
-        file.write_text(commented.sub(r"\1", file.read_text()))
+        uncomment_monitoring(self._service)
         self.apply(FIRST)
         kept = json.loads(self.kubectl("get", "servicemonitor", NAME, "-o", "json"))
         return cast("Manifest", kept["spec"])

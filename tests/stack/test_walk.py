@@ -4,7 +4,6 @@ Beats is answered by Elastic's own library, in the place of Logstash.
 """
 
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from demo.services import environment, spans_to
-from tools.backend import wait_until
+from tools.backend import listens, wait_until
 from tools.screenshot import picture
 from tools.zipkin import Zipkin, zipkin
 from twinport.service.ports import Ports
@@ -103,11 +102,6 @@ def proxy(beats: int, server: Zipkin, certificate: Path) -> Iterator[Front]:
         yield front
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def in_production(project: Path, settings: dict[str, object], **variables: str) -> Running:
     command = [f".venv/bin/{project.name}", "run", "--env", "production"]
     return running(command, project, settings, environment() | variables)
@@ -132,11 +126,8 @@ def fleet(
         away = shipping(front.lines, queues / "calling", **{"tls.ca": certificate.alone})
         away |= spans_to(f"https://localhost:{front.spans}/api/v2/spans")
         away["clients.order-book.target"] = f"localhost:{called.grpc}"
-        trusting = {
-            "REQUESTS_CA_BUNDLE": "",
-            "CURL_CA_BUNDLE": "",
-        }  # of this machine
-        trusting["SSL_CERT_FILE"] = str(certificate.alone)
+        trusting = {"SSL_CERT_FILE": str(certificate.alone)}
+        trusting |= dict.fromkeys(("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), "")  # of this machine
         calling = ports_of(stack.enter_context(in_production(pair[1], away, **trusting)))
         stack.enter_context(elastalert(alerts(node, passwords, told, server)))
         yield Fleet(node, server, told, calling.http)
