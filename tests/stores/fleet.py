@@ -56,8 +56,7 @@ class Load:
             env=own_environment(),
             text=True,
         )
-        assert self._process.stdout
-        assert self._process.stdout.readline() == "begun\n"
+        self._says("begun")  # to all replicas, or one of them has ended
 
     def __enter__(self) -> Self:
         return self
@@ -69,12 +68,15 @@ class Load:
     def calls_end(self) -> None:
         """Wait until the calls that are under way have ended, whatever else happens."""
         assert self._process.stdin
-        assert self._process.stdout
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+        self._says("ended")
+
+    def _says(self, word: str) -> None:
+        assert self._process.stdout
         ready, _, _ = select([self._process.stdout], [], [], PATIENCE_S)
-        assert ready, "a call hangs"
-        assert self._process.stdout.readline() == "ended\n"
+        assert ready, f"calls have not {word}"
+        assert self._process.stdout.readline() == f"{word}\n"
 
     def ended(self) -> dict[str, Any]:
         """Return what came of it."""

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
@@ -171,6 +173,29 @@ async def test_of_two_transactions_that_commit_the_other_way_round_a_watch_loses
             seen.append(await soon(anext(watch)))
         assert [placed.order for placed in seen] == [order(2), order(1)]
         assert await other.page(0, 10) == seen
+
+
+@pytest.mark.skipif(not SERVER, reason="a file has no connection that could be lost")
+async def test_watches_go_on_after_a_connection_that_was_lost_before_it_listened(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    wake_by, numbers = postgresql._wake_by, count()
+
+    async def lost_at_first(connection: Any, channel: str, wake: Callable[[], None]) -> None:
+        if next(numbers) == 0:
+            await connection.close()
+        await wake_by(connection, channel, wake)
+
+    monkeypatch.setattr(postgresql, "_wake_by", lost_at_first)
+    async with (
+        connected(settings.database) as other,
+        sql_store(settings.database) as store,
+        aclosing(store.watch(0)) as watch,
+    ):
+        for number in range(3):
+            seeing = asyncio.ensure_future(anext(watch))
+            await SqlOrderStore(other).add(order(number), "")
+            assert (await soon(seeing)).order == order(number)
 
 
 def held_before_its_commit(

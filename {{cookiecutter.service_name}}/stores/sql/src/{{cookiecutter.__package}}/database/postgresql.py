@@ -11,6 +11,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 from sqlalchemy.ext.asyncio import AsyncConnection
+from twinport import UnavailableError
 
 from .database import Database, translated
 from .settings import DatabaseSettings
@@ -84,11 +85,16 @@ async def _wake_by(connection: Any, channel: str, wake: Callable[[], None]) -> N
     """Call `wake` for each NOTIFY until this connection of asyncpg is lost."""
     lost = asyncio.Event()
     connection.add_termination_listener(lambda _: lost.set())
-    await connection.add_listener(channel, lambda *_: wake())
-    logger.info("listening to {}", channel)
-    wake()  # for what was announced meanwhile
-    while not await _within(lost, BEAT_S):
-        await connection.execute("SELECT 1", timeout=BEAT_S)
+    try:
+        await connection.add_listener(channel, lambda *_: wake())
+        logger.info("listening to {}", channel)
+        wake()  # for what was announced meanwhile
+        while not await _within(lost, BEAT_S):
+            await connection.execute("SELECT 1", timeout=BEAT_S)
+    except Exception as error:
+        if not connection.is_closed():
+            raise
+        raise UnavailableError("the connection was lost") from error
 
 
 async def _within(event: asyncio.Event, time_s: float) -> bool:
