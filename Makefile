@@ -17,13 +17,10 @@ PROTOC  := .venv/bin/python -m grpc_tools.protoc -Iproto
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock"
 
-# The clients of test-peers; h2spec is the newest that the proxy for Go modules has.
-PEERS        := $(addprefix .build/bin/,grpcurl ghz h2spec protoc-gen-go protoc-gen-go-grpc)
-GRPCURL      := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
-GHZ          := github.com/bojand/ghz/cmd/ghz@v0.120.0
-H2SPEC       := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
-GO           := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
-GO_GRPC      := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+# What test-peers calls with: tests/peers/go/go.mod names the versions, h2spec's is the newest that the proxy for Go
+# modules has. All that is built in Go for tests is built quickly, to run slowly.
+PEERS        := .build/bin/.peers
+QUICK        := GOFLAGS="'-gcflags=all=-N -l -dwarf=false'"
 ACTIONLINT   := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # What proof-kubernetes builds, each folder a module whose go.mod and go.sum name all versions; k8s.io/kubernetes has no
@@ -91,7 +88,7 @@ test-bakes: $(LIBRARY)/.generated .build/checks/.installed ## bake; lint, type-c
 
 test-peers: .venv/.installed $(PEERS) ## a baked service, and clients that are not ours
 	@tools/need.sh curl=curl
-	PATH="$(CURDIR)/.build/peers/bin:$$PATH" $(PYTEST) -m peers
+	PATH="$(CURDIR)/.build/peers/bin:$$PATH" $(QUICK) $(PYTEST) -m peers
 
 test-backends: .venv/.installed $(ZIPJAR) ## a real Zipkin and Prometheus; backends in trouble
 	@tools/need.sh prometheus=prometheus
@@ -228,17 +225,15 @@ $(LIBRARY)/.generated: $(LIBRARY)/.locked twinport/pyproject.toml $(SAMPLE)/pypr
 		--grpc_python_out=src --mypy_out=quiet:src --mypy_grpc_out=quiet:src $$(find proto -name '*.proto')
 	@touch $@
 
-.build/bin/grpcurl: MODULE = $(GRPCURL)
-.build/bin/ghz: MODULE = $(GHZ)
-.build/bin/h2spec: MODULE = $(H2SPEC)
-.build/bin/protoc-gen-go: MODULE = $(GO)
-.build/bin/protoc-gen-go-grpc: MODULE = $(GO_GRPC)
+$(PEERS): $(wildcard tests/peers/go/go.*) | .build/peers/.installed
+	@echo "building the tools that $< names"
+	@mkdir -p $(@D)
+	@cd tests/peers/go && $(QUICK) "$(CURDIR)/.build/peers/bin/go" build -o "$(CURDIR)/.build/bin/" tool
+	@touch $@
 
-.build/bin/actionlint: MODULE = $(ACTIONLINT)
-
-$(PEERS) .build/bin/actionlint: | .build/peers/.installed
-	@echo "building $(MODULE)"
-	@GOBIN="$(CURDIR)/.build/bin" .build/peers/bin/go install $(MODULE)
+.build/bin/actionlint: | .build/peers/.installed
+	@echo "building $(ACTIONLINT)"
+	@$(QUICK) GOBIN="$(CURDIR)/.build/bin" .build/peers/bin/go install $(ACTIONLINT)
 
 .build/peers/.installed: tests/peers/requirements.lock .venv/.installed
 	@echo "installing Go and schemathesis"
@@ -297,7 +292,7 @@ $(ESQL):
 	@touch $@
 
 .build/stack/beats: $(wildcard tests/stack/beats/*) | .build/peers/.installed
-	cd tests/stack/beats && "$(CURDIR)/.build/peers/bin/go" build -o "$(CURDIR)/$@" .
+	cd tests/stack/beats && $(QUICK) "$(CURDIR)/.build/peers/bin/go" build -o "$(CURDIR)/$@" .
 
 # What is measured is baked anew each time; its installation is kept.
 
@@ -326,7 +321,7 @@ bench-others: bench-baked $(OTHERS)/go/server $(OTHERS)/node/.installed
 	cd $(BENCHED) && PATH="$$PWD/.venv/bin:$$PATH" $(PROTOC) --connectrpc_out=src --connectrpc_opt=protobuf=google \
 		--connectrpc_opt=io=async $(PROTO)
 
-$(OTHERS)/go/server: $(wildcard bench/peers/go/*) .build/bin/protoc-gen-go .build/bin/protoc-gen-go-grpc | bench-baked
+$(OTHERS)/go/server: $(wildcard bench/peers/go/*) $(PEERS) | bench-baked
 	@mkdir -p $(@D); cp bench/peers/go/* $(@D)
 	cd $(BENCHED) && PATH="$(CURDIR)/.build/bin:$$PATH" $(PROTOC) $(foreach each,go go-grpc,--$(each)_out=../peers/go \
 		--$(each)_opt=module=bench --$(each)_opt=M$(PROTO)=bench/orders) $(PROTO)
