@@ -64,15 +64,20 @@ def test_a_service_takes_the_library_from_an_index_without_vendor_and_one_line(
     run(".venv/bin/order-book", "config", "check", cwd=service)
 
 
-@pytest.mark.parametrize("where", ["index", "vendor"])
 def test_another_service_installs_the_client_and_asks_no_index_for_the_library(
-    installed: Path, bake, run: Run, where: str
+    installed: Path, bake, run: Run
 ):
     run("make", "client", cwd=installed)
     (client,) = installed.glob("dist/order_book_client-*.whl")
     service = bake(service_name="tea-shop")
-    add(client, service, where)
-    with serving(*[client] * (where == "index"), sends_on=True) as index:
+    need_the_client(service)
+    installs_the_client(service, run, client)
+    keep_in_vendor(client, service)
+    installs_the_client(service, run)
+
+
+def installs_the_client(service: Path, run: Run, *of_index: Path) -> None:
+    with serving(*of_index, sends_on=True) as index:
         alone = {"UV_DEFAULT_INDEX": index.url, "PIP_INDEX_URL": index.url}
         run("make", "lock", "install", cwd=service, **alone)
         run("uv", "pip", "uninstall", "--python=.venv", "order-book-client", cwd=service)
@@ -96,13 +101,18 @@ def install_by_pip(entry: str, service: Path, run: Run, alone: dict[str, str]) -
     run(".venv/bin/python", "-m", "pip", "install", *by_hash, cwd=service, **alone)
 
 
-def add(client: Path, service: Path, where: str) -> None:
+def need_the_client(service: Path) -> None:
     """Do what the README says under "Call it from another service"."""
     project = service / "pyproject.toml"
     text = project.read_text()
     text = text.replace('  "twinport[', '  "order-book-client>=0.1.0",\n  "twinport[')
-    if where == "vendor":
-        (service / "vendor" / client.name).write_bytes(client.read_bytes())
-        line = f'order-book-client = {{ path = "vendor/{client.name}" }}\n'
-        text = text.replace("[tool.uv.sources]\n", f"[tool.uv.sources]\n{line}")
+    project.write_text(text)
+
+
+def keep_in_vendor(client: Path, service: Path) -> None:
+    """Do what it says of a company without an index."""
+    (service / "vendor" / client.name).write_bytes(client.read_bytes())
+    project = service / "pyproject.toml"
+    line = f'order-book-client = {{ path = "vendor/{client.name}" }}\n'
+    text = project.read_text().replace("[tool.uv.sources]\n", f"[tool.uv.sources]\n{line}")
     project.write_text(text)

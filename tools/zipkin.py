@@ -16,6 +16,7 @@ from .backend import started
 
 BUILD = Path(__file__).parents[1] / ".build"
 START_S, ANSWER_S = 180, 15
+QUICK = ("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # it is asked little
 
 Span = dict[str, Any]
 
@@ -70,7 +71,7 @@ def zipkin(**storage: str) -> Iterator[Zipkin]:
     """
     server = Zipkin(port := free_port())
     (jar,) = BUILD.glob("zipkin-server-*-slim.jar")  # by `make .build/zipkin...`
-    command = ("java", "-Xmx256m", "-jar", str(jar))
+    command = ("java", *QUICK, "-jar", str(jar))
     variables = {"QUERY_PORT": str(port), "STORAGE_TYPE": "mem"} | storage
     with started(command, server.is_up, START_S, **variables):
         yield server

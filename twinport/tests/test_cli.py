@@ -201,16 +201,25 @@ async def build(service, settings):
 sys.exit(main(Settings, build))
 """
 HERE = ["http.port=0", "grpc.port=0", "management.port=0", "lifecycle.drain=0s"]
-ENDS = [
-    (["run", *(f"--set={chosen}" for chosen in HERE)], 0),
-    (["run", "--set=traces.exporter=console", *(f"--set={chosen}" for chosen in HERE)], 0),
-    (["run", "--set=http.host=192.0.2.1"], 1),
-    (["run", "--set=no.such=1"], 2),
-]
+QUIET = ["run", *(f"--set={chosen}" for chosen in HERE)]
+LOUD = [*QUIET, "--set=traces.exporter=console"]
+NO_HOST, NO_SETTING = ["run", "--set=http.host=192.0.2.1"], ["run", "--set=no.such=1"]
 
 
-@pytest.mark.parametrize(("arguments", "status"), ENDS)
-@pytest.mark.parametrize("outputs", [">/dev/full", "2>/dev/full", ">/dev/full 2>&1", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    ("outputs", "arguments", "status"),
+    [
+        (">/dev/full", LOUD, 0),
+        (">/dev/full", NO_HOST, 1),
+        ("2>/dev/full", QUIET, 0),
+        ("2>/dev/full", NO_HOST, 1),
+        ("2>/dev/full", NO_SETTING, 2),
+        (">/dev/full 2>&1", LOUD, 0),
+        (">/dev/full 2>&1", NO_SETTING, 2),
+        (">&- 2>&-", LOUD, 0),
+        (">&- 2>&-", NO_HOST, 1),
+    ],
+)
 def test_an_output_that_takes_nothing_leaves_the_exit_status_alone(
     folder, outputs, arguments, status
 ):

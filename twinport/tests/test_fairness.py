@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from http.client import HTTPConnection
 from typing import Any
@@ -32,7 +32,7 @@ SHAPES: dict[str, Callable[[int], bytes]] = {
     "fields": lambda size: b"{" + b",".join(b'"%x":1' % n for n in range(size // 10)) + b"}",
 }
 STREAMS = [":quote", ":import"]
-TIMES = 3  # what disturbs one of them is no fault of ours
+TIMES = 5  # at most: what disturbs one of them is no fault of ours
 FEW = 10  # each of a few objects costs as much to read as several numbers
 
 
@@ -84,6 +84,17 @@ def reading_s() -> float:
     return time.thread_time() - begin
 
 
+async def least(most: float, kept_s: Callable[[], Awaitable[float]]) -> float:
+    """Return how often the fixed body could be read meanwhile, the least of a few times.
+
+    They end with the first below `most`.
+    """
+    ratios: list[float] = []
+    while len(ratios) < TIMES and not any(ratio < most for ratio in ratios):
+        ratios.append(await kept_s() / reading_s())
+    return min(ratios)
+
+
 @pytest.mark.parametrize("path", STREAMS)
 @pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
 async def test_a_burst_of_lines_lets_others_have_their_turn(
@@ -92,8 +103,7 @@ async def test_a_burst_of_lines_lets_others_have_their_turn(
     http = settings.http.model_copy(update={"server": server})
     burst = path, JSON_LINES, LINE * 10_000
     async with serving(settings.model_copy(update={"http": http})) as ports:
-        kept = [await kept_s(ports.http, *burst) / reading_s() for _ in range(TIMES)]
-    assert min(kept) < 1
+        assert await least(1, lambda: kept_s(ports.http, *burst)) < 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -102,8 +112,7 @@ async def test_the_largest_body_keeps_others_for_no_longer_than_a_few_fixed_ones
 ) -> None:
     body = SHAPES[shape](BODY_SIZE)
     async with serving(settings) as ports:
-        kept = [await kept_s(ports.http, "", JSON, body) / reading_s() for _ in range(TIMES)]
-    assert min(kept) < FEW
+        assert await least(FEW, lambda: kept_s(ports.http, "", JSON, body)) < FEW
 
 
 TINY = b"\x0a\x00"  # an empty message within a message: two bytes that become an object
@@ -141,5 +150,4 @@ async def test_the_largest_message_keeps_others_for_no_longer_than_two_fixed_bod
 ) -> None:
     message = TINY * (GrpcLimits().message_size // len(TINY) - 10)
     async with serving(settings, built) as ports:
-        kept = [await kept_by_message_s(ports.grpc, message) / reading_s() for _ in range(TIMES)]
-    assert min(kept) < 2
+        assert await least(2, lambda: kept_by_message_s(ports.grpc, message)) < 2
