@@ -25,7 +25,7 @@ from order_book.orders.v1.orders_pb2_grpc import OrderServiceStub
 from support.name_server import NameServer
 from twinport.clients import ClientSettings, connect, connect_http
 
-ASKING_S, PAUSE_S, EACH = 0.1, 0.02, 100
+ASKING_S, PAUSE_S, EACH = 0.1, 0.05, 100
 PATIENCE = timedelta(minutes=1)  # with a busy machine
 ORDER = {"sku": "tea", "quantity": 2}
 
