@@ -13,6 +13,7 @@ import pytest
 from loguru import logger
 
 from twinport.logs import LogsSettings, logging_to
+from twinport.logs.logs import Levels
 from twinport.settings import Identity
 
 INI = """
@@ -125,6 +126,30 @@ def test_a_level_that_goes_back_by_itself_does_so_without_a_handler_of_loguru(
         logger.trace("finest")
     threading.excepthook = before
     assert (messages(), failures) == (["finest"], [])
+
+
+def test_of_two_levels_set_at_once_the_later_one_counts(
+    messages: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowest, found, told = Levels.lowest, threading.Event(), threading.Event()
+
+    def told_late(levels: Levels) -> int:
+        number = lowest(levels)
+        if threading.current_thread() is not threading.main_thread():
+            found.set()
+            told.wait(0.2)
+        return number
+
+    monkeypatch.setattr(Levels, "lowest", told_late)
+    with logs_to() as logs:
+        earlier = threading.Thread(target=logs.set_level, args=("", None))
+        earlier.start()
+        found.wait()
+        logs.follow(LogsSettings.model_validate({"level": "TRACE"}))
+        told.set()
+        earlier.join()
+        logger.trace("finest")
+    assert messages() == ["finest"]
 
 
 def test_a_handler_that_was_removed_unseen_is_replaced_with_the_level(messages: Lines) -> None:

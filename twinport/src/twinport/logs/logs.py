@@ -226,7 +226,7 @@ class LoguruHandler:
         self._logs = logs
         self._lowest: int | None = None
         self._handler: int | None = None
-        self._lock = threading.RLock()  # a level that goes back after its time has its own thread
+        self._lock = threading.RLock()
 
     def set_lowest(self, lowest: int) -> None:
         """Have loguru and the standard library pass on this level, and what is above it."""
@@ -300,7 +300,7 @@ class Levels:
         self._overrides: dict[str, Level] = {}
         self._timers: dict[str, threading.Timer] = {}
         self._least: dict[str, int] = {}  # by logger, as far as it was asked for
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a level that goes back after its time has its own thread
         self._listener: Callable[[int], None] = lambda _lowest: None
 
     def least(self, logger: str) -> int:
@@ -328,25 +328,30 @@ class Levels:
             if level is not None and for_s is not None:
                 self._start_timer(logger, for_s)
             self._set_level(logger, level)
-        self._listener(self.lowest())
+            self._tell()
 
     def follow(self, level: Level, levels: Mapping[str, Level]) -> None:
         """Take other settings; what was chosen while running stays."""
         with self._lock:
             self._configured = {ROOT: level, **levels}
             self._least = {}
-        self._listener(self.lowest())
+            self._tell()
 
     def listen(self, listener: Callable[[int], None]) -> None:
         """Tell `listener` the lowest level, now and whenever it may have changed."""
-        self._listener = listener
-        listener(self.lowest())
+        with self._lock:
+            self._listener = listener
+            self._tell()
 
     def close(self) -> None:
         """Forget what was still to be changed back."""
         with self._lock:
             for logger in list(self._timers):
                 self._stop_timer(logger)
+
+    def _tell(self) -> None:
+        """Tell of a change within its lock, else an older one is told last."""
+        self._listener(self.lowest())
 
     def _set_level(self, logger: str, level: Level | None) -> None:
         if level is None:

@@ -30,7 +30,7 @@ from .process import FREE
 OwnSettings = TypeVar("OwnSettings", bound=Settings)
 Build = Callable[[Service, OwnSettings], Awaitable[None]]
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0  # what a test waits for comes at once, but for a machine that does much else
 QUICK: Mapping[str, object] = {"lifecycle.grace": "2s", "lifecycle.flush": "1s"}
 
 
