@@ -1,6 +1,7 @@
 """What needs images to start is read by the strictest reader there is; rules have tests."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import sys
 from logstash_pipeline_parser import Pipeline
 Pipeline(open(sys.argv[1]).read()).parse()
 """
-CHOSEN = {"KEEP_DAYS": "14", "KEEP_MS": "1209600000", "KIBANA_KEY": "k"} | {
+CHOSEN = {"KEEP_DAYS": "14", "KIBANA_KEY": "k"} | {
     f"{name}_PASSWORD": "p"
     for name in ("ELASTIC", "KIBANA", "LOGSTASH", "ZIPKIN", "ELASTALERT", "KEEPER", "READER")
 }
@@ -50,6 +51,24 @@ def test_compose_takes_its_file_and_refuses_it_without_passwords(tools: Path, na
     services = yaml.safe_load(done.stdout)["services"]
     assert "--storage.tsdb.retention.time=14d" in services["prometheus"]["command"]
     assert run(*command, "--quiet").returncode != 0
+
+
+def test_a_file_that_includes_the_stack_needs_no_more_than_its_first_start_has_made(
+    tools: Path, tmp_path: Path
+):
+    stack = shutil.copytree(STACK, tmp_path / "stack", ignore=shutil.ignore_patterns(".env*"))
+    (tmp_path / "docker").symlink_to("/bin/true")
+    started = run(stack / "start.sh", cwd=stack, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert started.returncode == 0, started.stdout
+    (tmp_path / "compose.yaml").write_text("include: [stack/compose.yaml]\n", encoding="utf-8")
+    done = run(tools / "docker-compose", "config", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    services = yaml.safe_load(done.stdout)["services"]
+    days, lookback = (
+        services["keeper"]["environment"]["KEEP_DAYS"],
+        services["zipkin"]["environment"]["QUERY_LOOKBACK"],
+    )
+    assert int(lookback) == int(days) * 24 * 60 * 60 * 1000
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ class UnimplementedError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """Something that the service needs is away; the same call may succeed in a moment."""
+    """Something that the service needs is away, or it stops; the same call may succeed later."""
 
     code = "UNAVAILABLE"
 

@@ -28,8 +28,10 @@ from .settings import (
     ConsoleSink,
     FileSink,
     HookSink,
+    HttpSink,
     Level,
     LogsSettings,
+    LogstashSink,
     Sink as SinkSettings,
 )
 from .sinks import Console, HookedSink, Sink
@@ -72,7 +74,7 @@ def _sink(name: str, settings: SinkSettings, losses: Losses) -> Sink:
             return File(name, settings, losses)
         case HookSink():
             return HookedSink(name, settings, losses)
-        case _:
+        case LogstashSink() | HttpSink():
             module = import_module(".collectors", __package__)  # with it sqlite3, http and ssl
             remote: Sink = module.Remote(name, settings, losses)
             return remote
