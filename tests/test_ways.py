@@ -236,3 +236,13 @@ def test_every_target_that_a_page_tells_to_make_exists():
     known = set(re.findall(r"^([\w./-]+):", rules, re.MULTILINE))
     assert {"demo", "run"} <= named
     assert named - known == set()
+
+
+def test_each_target_that_ci_makes_is_made_by_a_workflow_too():
+    commands = re.findall(r"^make (.*)", (TEMPLATE / ".ci/run").read_text(), re.MULTILINE)
+    made = {
+        word for words in commands for word in words.split() if re.fullmatch(r"[a-z][a-z-]*", word)
+    }
+    workflows = "\n".join(path.read_text() for path in TEMPLATE.glob(".github/workflows/*.yml"))
+    assert {"test", "cost"} <= made
+    assert made - {*re.findall(r"run: make (\S+)", workflows)} == set()
