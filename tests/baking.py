@@ -86,3 +86,9 @@ def commit(run: Run, folder: Path, message: str = "Start") -> None:
 def locked(path: Path) -> dict[str, str]:
     """Return the version of each name, with the condition that follows it."""
     return dict(re.findall(r"^([\w.-]+)==(.+) \\$", path.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def entry_of(name: str, lock: str) -> str:
+    """Return what a lock has of one package: its version and hashes."""
+    (entry,) = re.findall(rf"^{name}==.*\n(?: .*\n)+", lock, re.MULTILINE)
+    return str(entry)

@@ -1,6 +1,8 @@
 """Bake the template, and work with what was baked as its users do: by `make`."""
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.baking import (
     command,
     commit,
     copy_of_template,
+    entry_of,
     installed_in,
     variables,
 )
@@ -90,6 +93,18 @@ def environment() -> dict[str, str]:
     return variables()
 
 
+@pytest.fixture
+def copied(tmp_path: Path) -> dict[str, str]:
+    """Variables by which a service finds a copy of the stack, and a docker that only speaks."""
+    ignored = shutil.ignore_patterns(".env", "__pycache__")
+    stack = shutil.copytree(TEMPLATE / "stack", tmp_path / "copied", ignore=ignored)
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\necho "$@, for $KEEP_DAYS days, $KEEP_MS ms"\n', encoding="utf-8")
+    docker.chmod(0o755)
+    return {"STACK": str(stack), "PATH": f"{docker.parent}:{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     """The template as a git repository of its own; its tag `before` has an older library."""
@@ -120,7 +135,8 @@ def _as_it_was(template: Path) -> Iterator[None]:
 
 def _without(kind: str, text: str) -> str:
     """Return a lock, or a pyproject.toml, without what came in since: orjson."""
-    entry = r"^orjson==.*\n( .*\n)+" if kind == ".lock" else r'^ *"orjson.*\n'
-    shorter, count = re.subn(entry, "", text, flags=re.MULTILINE)
+    if kind == ".lock":
+        return text.replace(entry_of("orjson", text), "")
+    shorter, count = re.subn(r'^ *"orjson.*\n', "", text, flags=re.MULTILINE)
     assert count
     return shorter

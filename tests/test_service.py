@@ -6,13 +6,12 @@ import shutil
 import signal
 import subprocess
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
-from tests.baking import command
+from tests.baking import command, entry_of
 from twinport.testing import FREE, Running
 
 GENERATED_S = 240.0  # for what a first start makes, of which a busy machine makes a minute
@@ -46,8 +45,7 @@ def test_help_names_every_target(bake, run):
 def test_what_is_installed_is_compiled_before_somebody_waits_for_it(bake):
     service = bake()
     lock = service / "requirements-dev.lock"
-    (entry,) = re.findall(r"^pytest-xdist==.*\n(?: .*\n)+", lock.read_text(), re.MULTILINE)
-    lock.write_text(entry)  # one of many takes less time
+    lock.write_text(entry_of("pytest-xdist", lock.read_text()))  # one of many takes less time
     command("make", ".venv/.locked", cwd=service)
     assert list(service.glob(".venv/lib/*/site-packages/xdist/__pycache__/*.pyc"))
 
@@ -71,9 +69,13 @@ def test_a_run_that_is_interrupted_stops_in_order(installed, environment, number
     assert [line for line in service.output if "Error" in line] == []
 
 
+def edit(path: Path, addition: str = "\n") -> None:
+    path.write_text(path.read_text() + addition)
+
+
 def add_message(service: Path) -> None:
     (proto,) = service.glob("proto/**/*.proto")
-    proto.write_text(f"{proto.read_text()}\nmessage Parcel {{}}\n")
+    edit(proto, "\nmessage Parcel {}\n")
 
 
 def add_feature(service: Path) -> None:
@@ -83,29 +85,27 @@ def add_feature(service: Path) -> None:
     (feature / "things.proto").write_text(text)
 
 
-CHANGES: list[Callable[[Path], None]] = [
-    lambda service: (service / "config/default.toml").touch(),
-    add_message,
-    add_feature,
-    lambda service: (service / "src/order_book/app.py").touch(),
-]
-
-
 def test_dev_starts_once_after_each_change_and_generates_first(bake, environment, run):
     service = bake()
     run("make", "install", cwd=service)
     with making("dev", service, environment) as dev:
         dev.ports()
-        for times, change in enumerate(CHANGES, start=2):
-            change(service)
+        for times, name in enumerate(("src/order_book/app.py", "config/default.toml"), start=2):
+            edit(service / name)
             dev.logged("ready", times, GENERATED_S)
+        add_message(service)
+        dev.logged("ready", 4, GENERATED_S)
+        assert "class Parcel" in next(service.glob("src/**/*_pb2.pyi")).read_text()
+        add_feature(service)
+        dev.logged("ready", 5, GENERATED_S)
+        assert list(service.glob("src/order_book/things/v1/things_pb2.py"))
+        (service / "src/order_book/app.py").touch()
+        dev.logged("ready", 6, GENERATED_S)
         dev.signal(signal.SIGINT)
         dev.exit_status()
     ready = [line for line in dev.lines if line["message"].startswith("ready")]
-    assert len(ready) == 1 + len(CHANGES)
+    assert len(ready) == 6, "each change starts it once"
     assert [line for line in dev.output if "Traceback" in line] == []
-    assert "class Parcel" in next(service.glob("src/**/orders_pb2.pyi")).read_text()
-    assert list(service.glob("src/order_book/things/v1/things_pb2.py"))
 
 
 def test_a_message_that_is_gone_from_proto_is_gone_from_the_sources(bake, run):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from itertools import combinations
 from pathlib import Path
@@ -129,18 +128,6 @@ def test_each_user_has_a_password_that_the_start_makes_and_a_role_that_is_there(
     for user in read("elasticsearch/users.json").values():
         assert user["password"].removesuffix("_PASSWORD") in made
         assert (STACK / f"elasticsearch/roles/{user['role']}.json").exists()
-
-
-@pytest.fixture
-def copied(tmp_path: Path) -> dict[str, str]:
-    """Variables by which a service finds a copy of the stack, and a docker that only speaks."""
-    ignored = shutil.ignore_patterns(".env", "__pycache__")
-    stack = shutil.copytree(STACK, tmp_path / "copied", ignore=ignored)
-    docker = tmp_path / "bin/docker"
-    docker.parent.mkdir()
-    docker.write_text('#!/bin/sh\necho "$@, for $KEEP_DAYS days, $KEEP_MS ms"\n', encoding="utf-8")
-    docker.chmod(0o755)
-    return {"STACK": str(stack), "PATH": f"{docker.parent}:{os.environ['PATH']}"}
 
 
 def test_a_docker_without_compose_is_one_line_and_no_passwords_are_made(copied: dict[str, str]):

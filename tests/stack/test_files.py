@@ -1,7 +1,6 @@
 """What needs images to start is read by the strictest reader there is; rules have tests."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -54,13 +53,12 @@ def test_compose_takes_its_file_and_refuses_it_without_passwords(tools: Path, na
 
 
 def test_a_file_that_includes_the_stack_needs_no_more_than_its_first_start_has_made(
-    tools: Path, tmp_path: Path
+    tools: Path, tmp_path: Path, copied: dict[str, str]
 ):
-    stack = shutil.copytree(STACK, tmp_path / "stack", ignore=shutil.ignore_patterns(".env*"))
-    (tmp_path / "docker").symlink_to("/bin/true")
-    started = run(stack / "start.sh", cwd=stack, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    started = run(f"{copied['STACK']}/start.sh", **copied)
     assert started.returncode == 0, started.stdout
-    (tmp_path / "compose.yaml").write_text("include: [stack/compose.yaml]\n", encoding="utf-8")
+    including = f"include: [{copied['STACK']}/compose.yaml]\n"
+    (tmp_path / "compose.yaml").write_text(including, encoding="utf-8")
     done = run(tools / "docker-compose", "config", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     services = yaml.safe_load(done.stdout)["services"]

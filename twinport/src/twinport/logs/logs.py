@@ -28,10 +28,9 @@ from .settings import (
     ConsoleSink,
     FileSink,
     HookSink,
-    HttpSink,
     Level,
     LogsSettings,
-    LogstashSink,
+    RemoteSink,
     Sink as SinkSettings,
 )
 from .sinks import Console, HookedSink, Sink
@@ -74,7 +73,7 @@ def _sink(name: str, settings: SinkSettings, losses: Losses) -> Sink:
             return File(name, settings, losses)
         case HookSink():
             return HookedSink(name, settings, losses)
-        case LogstashSink() | HttpSink():
+        case RemoteSink():
             module = import_module(".collectors", __package__)  # with it sqlite3, http and ssl
             remote: Sink = module.Remote(name, settings, losses)
             return remote
